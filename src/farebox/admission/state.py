@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from farebox.ids import AccountId, KeyId
+from farebox.ledger.commands import Books
 from farebox.money import Nano
 
 
@@ -33,6 +34,13 @@ class OnLowCredits(StrEnum):
     REFUSE = "refuse"
 
 
+class LimitScope(StrEnum):
+    """Whether a tier's limits count over the whole account or for each of its keys."""
+
+    ACCOUNT = "account"
+    KEY = "key"
+
+
 class Limits(msgspec.Struct, frozen=True):
     """How much may be asked for; `None` is unlimited."""
 
@@ -42,13 +50,16 @@ class Limits(msgspec.Struct, frozen=True):
     concurrency: int | None = None
 
 
+UNLIMITED = Limits()
+
+
 class Tier(msgspec.Struct, frozen=True):
     """A tier is data: its rank orders access, its priority orders waiting (4 first)."""
 
     name: str
     rank: int
     priority: int
-    limits: Limits = Limits()
+    limits: Limits = UNLIMITED
     webhooks: bool = False
     max_api_keys: int | None = None
     max_file_bytes: int | None = None
@@ -56,7 +67,10 @@ class Tier(msgspec.Struct, frozen=True):
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """A cap or budget with its counter. `used` counts holds and charges of the period of admission."""
+    """A cap or budget with its counters, which count a hold and its charge in the period of its admission.
+
+    The settings come first, the counters after them; an edit replaces settings only (`budgets.edited`).
+    """
 
     id: str
     limit: Nano
@@ -65,9 +79,16 @@ class Budget(msgspec.Struct, frozen=True):
     thresholds: tuple[int, ...] = ()
     """Whole percentages of the limit that are announced once a period, such as 50, 80, 100."""
     period_start_us: int = 0
+    """What was admitted before is not in `used`: the start of the period, or of the budget if that is later."""
     used: int = 0
+    """Holds under way plus charges of this period."""
+    held: int = 0
+    """The part of `used` that is holds under way; `used - held` is charged for good."""
     announced: int = 0
     """The highest threshold already announced in this period."""
+    earlier_start_us: int = 0
+    earlier_used: int = 0
+    """The period before, whose last requests may still be under way."""
 
 
 class AccountGate(msgspec.Struct):
@@ -100,7 +121,7 @@ class KeyGate(msgspec.Struct):
     ip_ranges: tuple[str, ...] = ()
     billing_mode: str = "pay_per_use_priority"
     on_low_credits: OnLowCredits = OnLowCredits.CLAMP
-    limits: Limits = Limits()
+    limits: Limits = UNLIMITED
     """The key's own, lower limits."""
     cap: Budget | None = None
     budgets: tuple[Budget, ...] = ()
@@ -109,6 +130,27 @@ class KeyGate(msgspec.Struct):
     """Kept when the key has limits of its own, or limits count per key."""
     spent: int = 0
     """Charged through this key, ever."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The operator's settings that admission follows."""
+
+    tiers: tuple[Tier, ...]
+    """Every tier, to name the one that would help."""
+    limit_scope: LimitScope = LimitScope.ACCOUNT
+
+
+class Gates(msgspec.Struct, gc=False):
+    """All that one decision reads and writes, as the writer holds it under the account's lock.
+
+    `account` and `key` are changed in place; `books` is only read (the ledger's machine moves credits).
+    """
+
+    account: AccountGate
+    key: KeyGate
+    books: Books
+    tier: Tier
+    rules: Rules
 
 
 class AdmissionRequest(msgspec.Struct, frozen=True, gc=False):
@@ -153,3 +195,23 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     (or, for a stream that may extend, is where the next extension is due)."""
     tokens_reserved: int
     priority: int
+
+
+class Stale(msgspec.Struct, frozen=True, gc=False):
+    """The caller checked the request against older settings than these: load again, ask again."""
+
+    account_version: int
+    key_version: int
+
+
+class Settlement(msgspec.Struct, frozen=True, gc=False):
+    """A hold that ends, in the numbers admission must put right."""
+
+    admitted_us: int
+    tokens_reserved: int
+    tokens_used: int
+    """What counts against tokens per minute at last: cache reads left out by the caller; 0 if nothing came."""
+    held: Nano
+    charged: Nano
+    late: bool = False
+    """A late charge: the hold ended before and was settled then, so `held` and `tokens_reserved` are 0."""
