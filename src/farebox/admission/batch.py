@@ -1,0 +1,438 @@
+"""The pure machine over a batch: commands in, answers and rows to write out.
+
+The store's ledger writer locks the accounts and keys of a batch, hands their state to a
+`Batch`, lets it decide command by command in order, and writes `Batch.writes` in one
+statement. Nothing here knows a database or a clock: `now` comes with each account's state.
+
+Keeps Laws 1, 2, 4 and 5 for what a request does: a hold is admitted whole or refused, and
+ends once. A command that cannot be decided from what was loaded answers `NeedsLots` and
+changes nothing; the store loads the account's lots and open holds and asks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from farebox.admission.admit import admit, extend, reserve, settle
+from farebox.admission.budgets import Announcement
+from farebox.admission.holding import covered_output
+from farebox.admission.refusals import Refusal
+from farebox.admission.state import (
+    AccountGate,
+    AdmissionRequest,
+    Admitted,
+    Gates,
+    KeyGate,
+    Rules,
+    Stale,
+)
+from farebox.admission.state import Settlement as GateSettlement
+from farebox.faults import LawBroken
+from farebox.ids import AccountId, HoldId, KeyId
+from farebox.ledger import machine
+from farebox.ledger.commands import Books, Effects, Hold, HoldEnd, Lot, LotBooks
+from farebox.ledger.lots import due_expiry
+from farebox.ledger.machine import Settlement
+from farebox.money import Nano
+
+
+class IdempotencyClaim(msgspec.Struct, frozen=True, gc=False):
+    """The caller's idempotency key and what its request looked like."""
+
+    key: str
+    fingerprint: bytes
+
+
+class Admit(msgspec.Struct, frozen=True, gc=False):
+    """Hold first (Law 1): may this request run, and what does it hold?"""
+
+    account_id: AccountId
+    key_id: KeyId
+    hold_id: HoldId
+    request: AdmissionRequest
+    hold_ttl_us: int
+    model: str
+    boot: int
+    described: str
+    """What the request was, as JSON: method, model, offers, card version."""
+    catalogue_version: int = 0
+    """The catalogue the request was worked out with; an older one than the books know means: look again."""
+    prices_from_us: int = 0
+    prices_until_us: int | None = None
+    """The span in which the card it was estimated with is in force; outside it the caller looks again."""
+    claim: IdempotencyClaim | None = None
+
+
+class OpenHold(msgspec.Struct, frozen=True, gc=False):
+    """A hold as its process knows it: the row, how often it changed, and what it is for."""
+
+    hold: Hold
+    revision: int
+    model: str
+
+
+class Extend(msgspec.Struct, frozen=True, gc=False):
+    """Output flows: hold more, up to what `request` may cause."""
+
+    open: OpenHold
+    request: AdmissionRequest
+
+
+class Capture(msgspec.Struct, frozen=True, gc=False):
+    """The charge of a request: `amount` to revenue, the rest of the hold released at once."""
+
+    open: OpenHold
+    amount: Nano
+    tokens_used: int
+    """Input and output tokens without cache reads, for the tokens-per-minute window."""
+    stamp: str
+    """The row of the failure policy that applied."""
+    receipt: str
+    kept: bytes | None = None
+    """The sealed answer, when the caller gave an idempotency key."""
+    kept_until_us: int = 0
+    keyed: bool = False
+
+
+class Void(msgspec.Struct, frozen=True, gc=False):
+    """The hold ends without a charge."""
+
+    open: OpenHold
+    stamp: str
+    receipt: str
+    ended: HoldEnd = HoldEnd.VOIDED
+    keyed: bool = False
+
+
+class LateCharge(msgspec.Struct, frozen=True, gc=False):
+    """A capture whose hold has ended meanwhile: charged from what is available."""
+
+    capture: Capture
+
+
+Command = Admit | Extend | Capture | Void | LateCharge
+Columns = tuple[object, ...]
+
+
+def account_and_key_of(command: Command) -> tuple[AccountId, KeyId]:
+    """Whose rows a command needs locked."""
+    if isinstance(command, Admit):
+        return command.account_id, command.key_id
+    hold = command.capture.open.hold if isinstance(command, LateCharge) else command.open.hold
+    return hold.account_id, hold.key_id
+
+
+def hold_of(command: Command) -> HoldId:
+    """The hold a command opens, changes or ends."""
+    if isinstance(command, Admit):
+        return command.hold_id
+    return command.capture.open.hold.id if isinstance(command, LateCharge) else command.open.hold.id
+
+
+class NeedsLots(NamedTuple):
+    """Load the account's lots and open holds, then decide again."""
+
+    account_id: AccountId
+
+
+class Opened(msgspec.Struct, frozen=True, gc=False):
+    """Admitted, and its hold is in the batch."""
+
+    admitted: Admitted
+    open: OpenHold
+    now_us: int
+
+
+class Extended(msgspec.Struct, frozen=True, gc=False):
+    open: OpenHold
+    output_tokens: int
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """A hold's end: what was charged and what the account has now."""
+
+    amount: Nano
+    available: Nano
+    shortfall: Nano
+    announcements: tuple[Announcement, ...] = ()
+
+
+Answer = Opened | Extended | Ended | Refusal | Stale | NeedsLots
+
+
+class AccountState:
+    """One locked account: totals, gates, the clock, and the cold part when it was loaded."""
+
+    __slots__ = ("books", "changed", "gate", "lots", "now_us")
+
+    def __init__(self, books: Books, gate: AccountGate, now_us: int, lots: LotBooks | None = None) -> None:
+        self.books = books
+        self.gate = gate
+        self.now_us = max(now_us, gate.now_us)
+        gate.now_us = self.now_us
+        self.lots = lots
+        self.changed = False
+
+
+class KeyState:
+    __slots__ = ("changed", "gate")
+
+    def __init__(self, gate: KeyGate) -> None:
+        self.gate = gate
+        self.changed = False
+
+
+class Writes:
+    """Rows of a batch by the part of the writing statement they belong to; columns in its order."""
+
+    __slots__ = (
+        "charged",
+        "claimed",
+        "completed",
+        "ended",
+        "entered",
+        "extended",
+        "freed",
+        "kept",
+        "lots",
+        "opened",
+        "stamps",
+    )
+
+    def __init__(self) -> None:
+        self.opened: list[Columns] = []
+        self.extended: list[Columns] = []
+        self.ended: list[Columns] = []
+        self.charged: list[Columns] = []
+        self.entered: list[Columns] = []
+        self.claimed: list[Columns] = []
+        self.completed: list[Columns] = []
+        self.freed: list[Columns] = []
+        self.kept: list[Columns] = []
+        self.lots: list[tuple[AccountId, Lot]] = []
+        self.stamps: list[Hold] = []
+
+
+class Batch:
+    """Decides commands one after the other over the locked state."""
+
+    def __init__(
+        self,
+        accounts: Mapping[AccountId, AccountState],
+        keys: Mapping[KeyId, KeyState],
+        rules: Rules,
+        *,
+        catalogue_version: int = 0,
+    ) -> None:
+        self.accounts = accounts
+        self.keys = keys
+        self.writes = Writes()
+        self._rules = rules
+        self._tiers = {tier.name: tier for tier in rules.tiers}
+        self._catalogue_version = catalogue_version
+
+    def decide(self, command: Command) -> Answer:
+        """Answer one command and note its rows. Raises `LawBroken` when the books contradict it."""
+        account_id, key_id = account_and_key_of(command)
+        account, key = self.accounts.get(account_id), self.keys.get(key_id)
+        if account is None or key is None:
+            return Stale(0, 0)
+        if account.lots is None and due_expiry(account.books, account.now_us):
+            return NeedsLots(account_id)
+        match command:
+            case Admit():
+                return self._admit(command, account, key)
+            case Capture():
+                return self._capture(command, account, key)
+            case Void():
+                return self._void(command, account, key)
+            case Extend():
+                return self._extend(command, account, key)
+            case LateCharge():
+                return self._late_charge(command.capture, account, key)
+
+    def note(self, account: AccountState, effects: Effects, *, reason: str | None = None) -> None:
+        """Note the rows of a move: entries, lots and lapsing stamps."""
+        account.changed = True
+        self._note_entries(account, effects, reason)
+        self.writes.lots += [(account.books.account_id, lot) for lot in effects.lots_changed.values()]
+        self.writes.stamps += effects.holds_changed.values()
+
+    def _admit(self, command: Admit, account: AccountState, key: KeyState) -> Answer:
+        now_us = account.now_us
+        if not self._is_current(command, now_us):
+            return Stale(0, 0)
+        gates = self._gates(account, key)
+        decision = admit(gates, command.request, now_us=now_us)
+        if not isinstance(decision, Admitted):
+            return decision
+        reserve(gates, decision, now_us=now_us)
+        machine.open_hold(account.books, decision.amount)
+        hold = Hold(
+            command.hold_id,
+            command.account_id,
+            command.key_id,
+            decision.amount,
+            now_us,
+            now_us + command.hold_ttl_us,
+            decision.tokens_reserved,
+        )
+        self._note_opened(command, hold)
+        account.changed = key.changed = True
+        return Opened(decision, OpenHold(hold, 0, command.model), now_us)
+
+    def _is_current(self, command: Admit, now_us: int) -> bool:
+        if command.catalogue_version < self._catalogue_version or now_us < command.prices_from_us:
+            return False
+        return command.prices_until_us is None or now_us < command.prices_until_us
+
+    def _extend(self, command: Extend, account: AccountState, key: KeyState) -> Answer:
+        hold, gates, now_us = command.open.hold, self._gates(account, key), account.now_us
+        more = extend(gates, command.request, held=hold.amount, admitted_us=hold.opened_us, now_us=now_us)
+        if isinstance(more, Refusal):
+            return more
+        if more == 0:
+            return Extended(command.open, covered_output(command.request, hold.amount))
+        extended = machine.extend_hold(account.books, hold, more)
+        if account.lots is not None:
+            account.lots.holds[extended.id] = extended
+        revision = command.open.revision
+        self.writes.extended.append((hold.account_id, hold.id, revision, extended.amount, extended.tokens_reserved))
+        account.changed = key.changed = True
+        covered = covered_output(command.request, extended.amount)
+        return Extended(OpenHold(extended, revision + 1, command.open.model), covered)
+
+    def _capture(self, command: Capture, account: AccountState, key: KeyState) -> Answer:
+        hold = command.open.hold
+        if hold.lapsing and account.lots is None:
+            return NeedsLots(hold.account_id)
+        settlement = machine.capture(account.books, hold, command.amount, account.lots)
+        announcements = self._settle(account, key, _ended(hold, command.amount, command.tokens_used))
+        self._note_end(command.open, settlement, account, command.stamp, command.receipt)
+        if command.keyed:
+            self.writes.completed.append((hold.account_id, hold.id))
+        if command.kept is not None:
+            self.writes.kept.append((hold.account_id, hold.id, command.kept, command.kept_until_us))
+        return _answer(account, settlement, announcements)
+
+    def _void(self, command: Void, account: AccountState, key: KeyState) -> Answer:
+        hold = command.open.hold
+        if hold.lapsing and account.lots is None:
+            return NeedsLots(hold.account_id)
+        end = machine.void if command.ended is HoldEnd.VOIDED else machine.expire_hold
+        settlement = end(account.books, hold, account.lots)
+        announcements = self._settle(account, key, _ended(hold, 0, 0))
+        self._note_end(command.open, settlement, account, command.stamp, command.receipt)
+        if command.keyed:
+            self.writes.freed.append((hold.account_id, hold.id))
+        return _answer(account, settlement, announcements)
+
+    def _late_charge(self, command: Capture, account: AccountState, key: KeyState) -> Answer:
+        hold = command.open.hold
+        settlement = machine.late_charge(account.books, hold.id, command.amount)
+        late = GateSettlement(hold.opened_us, 0, command.tokens_used, Nano(0), command.amount, late=True)
+        announcements = self._settle(account, key, late)
+        self._note_charge("late", "captured", command.open, settlement, account, command.stamp, command.receipt)
+        self._note_entries(account, settlement.effects, None)
+        return _answer(account, settlement, announcements)
+
+    def _settle(self, account: AccountState, key: KeyState, ended: GateSettlement) -> tuple[Announcement, ...]:
+        account.changed = key.changed = True
+        return tuple(settle(self._gates(account, key), ended, now_us=account.now_us))
+
+    def _gates(self, account: AccountState, key: KeyState) -> Gates:
+        tier = self._tiers.get(account.gate.tier)
+        if tier is None:
+            raise LawBroken(6, f"the tier {account.gate.tier} of {account.gate.id} is unknown")
+        return Gates(account.gate, key.gate, account.books, tier, self._rules)
+
+    # Rows -----------------------------------------------------------------------------------
+
+    def _note_opened(self, command: Admit, hold: Hold) -> None:
+        self.writes.opened.append(
+            (
+                hold.account_id,
+                hold.id,
+                hold.key_id,
+                hold.amount,
+                hold.opened_us,
+                hold.deadline_us,
+                hold.tokens_reserved,
+                command.boot,
+                command.described,
+            )
+        )
+        if command.claim is not None:
+            claim = command.claim
+            self.writes.claimed.append((hold.account_id, claim.key, claim.fingerprint, hold.id, hold.opened_us))
+
+    def _note_end(
+        self, ended: OpenHold, settlement: Settlement, account: AccountState, stamp: str, receipt: str
+    ) -> None:
+        hold = ended.hold
+        self.writes.ended.append((hold.account_id, hold.id, ended.revision))
+        self._note_charge("end", str(settlement.end), ended, settlement, account, stamp, receipt)
+        self.note(account, settlement.effects)
+
+    def _note_charge(
+        self,
+        kind: str,
+        ended: str,
+        open_hold: OpenHold,
+        settlement: Settlement,
+        account: AccountState,
+        stamp: str,
+        receipt: str,
+    ) -> None:
+        hold = open_hold.hold
+        self.writes.charged.append(
+            (
+                hold.account_id,
+                hold.id,
+                kind,
+                ended,
+                stamp,
+                hold.key_id,
+                open_hold.model,
+                hold.amount if kind == "end" else 0,
+                settlement.charge,
+                settlement.from_held,
+                settlement.from_available,
+                settlement.shortfall,
+                hold.opened_us,
+                account.now_us,
+                receipt,
+            )
+        )
+
+    def _note_entries(self, account: AccountState, effects: Effects, reason: str | None) -> None:
+        rows, account_id, at_us = self.writes.entered, account.books.account_id, account.now_us
+        for entry in effects.entries:
+            rows.append(
+                (
+                    account_id,
+                    entry.move_id,
+                    entry.part,
+                    entry.move,
+                    entry.debit,
+                    entry.credit,
+                    entry.amount,
+                    entry.version,
+                    at_us,
+                    entry.lot_id,
+                    entry.hold_id,
+                    entry.corrects,
+                    reason,
+                )
+            )
+
+
+def _ended(hold: Hold, charged: int, tokens_used: int) -> GateSettlement:
+    return GateSettlement(hold.opened_us, hold.tokens_reserved, tokens_used, hold.amount, Nano(charged))
+
+
+def _answer(account: AccountState, settlement: Settlement, announcements: tuple[Announcement, ...]) -> Ended:
+    return Ended(Nano(settlement.charge), Nano(account.books.available), Nano(settlement.shortfall), announcements)

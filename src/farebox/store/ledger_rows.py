@@ -1,0 +1,219 @@
+"""Rows of the locking read to the pure machine's state, and its state back to columns.
+
+Enters: asyncpg records. Leaves: `AccountState`, `KeyState`, `OpenHold`, and tuples in the
+order of the parts in `ledger.sql`. A key's settings change rarely and are read on every
+request, so their decoded form is kept by (key, settings version).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from farebox.admission.batch import AccountState, KeyState, OpenHold
+from farebox.admission.state import AccountGate, Budget, KeyGate, Limits, OnLowCredits
+from farebox.ids import AccountId, HoldId, KeyId, LotId
+from farebox.ledger.commands import Books, Hold, Lapse, Lot, LotBooks, LotCategory
+from farebox.money import Nano
+
+
+class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What its owner chose for an API key: the `settings` column."""
+
+    enabled: bool = True
+    revoked_us: int | None = None
+    expires_us: int | None = None
+    models: tuple[str, ...] = ()
+    ip_ranges: tuple[str, ...] = ()
+    billing_mode: str = "pay_per_use_priority"
+    on_low_credits: OnLowCredits = OnLowCredits.CLAMP
+    limits: Limits = Limits()
+
+
+_SETTINGS_KEPT = 50_000
+_settings: dict[tuple[str, int], KeySettings] = {}
+_decode_settings = msgspec.json.Decoder(KeySettings).decode
+_decode_budgets = msgspec.json.Decoder(tuple[Budget, ...]).decode
+_decode_cap = msgspec.json.Decoder(Budget | None).decode
+_decode_lapsing = msgspec.json.Decoder(tuple[Lapse, ...]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def account_state(row: Any, lots: LotBooks | None = None) -> AccountState:
+    """A locked account row as the machine's state; its time is that of the lock."""
+    account_id = AccountId(row["account_id"])
+    books = Books(
+        account_id,
+        row["available"],
+        row["held"],
+        row["refunding"],
+        row["owed"],
+        row["unburned"],
+        row["version"],
+        row["next_expiry_us"],
+    )
+    budgets = row["account_budgets"]
+    gate = AccountGate(
+        account_id,
+        row["tier"],
+        row["account_settings_version"],
+        row["suspended"],
+        row["account_running"],
+        row["account_windows"],
+        () if budgets == "[]" else _decode_budgets(budgets),
+        row["now_us"],
+    )
+    return AccountState(books, gate, row["clock_us"], lots)
+
+
+def key_state(row: Any) -> KeyState:
+    """A locked key row as the machine's state."""
+    key_id, version = row["key_id"], row["key_settings_version"]
+    settings = key_settings(key_id, version, row["key_settings"])
+    cap, budgets = row["cap"], row["key_budgets"]
+    return KeyState(
+        KeyGate(
+            KeyId(key_id),
+            AccountId(row["account_id"]),
+            version,
+            settings.enabled,
+            settings.revoked_us,
+            settings.expires_us,
+            frozenset(settings.models),
+            settings.ip_ranges,
+            settings.billing_mode,
+            settings.on_low_credits,
+            settings.limits,
+            None if cap is None else _decode_cap(cap),
+            () if budgets == "[]" else _decode_budgets(budgets),
+            row["key_running"],
+            row["key_windows"],
+            row["spent"],
+        )
+    )
+
+
+def key_settings(key_id: str, version: int, text: str) -> KeySettings:
+    """The decoded settings of a key, from memory when this version was decoded before."""
+    known = _settings.get((key_id, version))
+    if known is None:
+        if len(_settings) >= _SETTINGS_KEPT:
+            _settings.clear()
+        known = _settings[key_id, version] = _decode_settings(text)
+    return known
+
+
+def account_columns(state: AccountState) -> tuple[object, ...]:
+    """The columns of `part_accounts`."""
+    books, gate = state.books, state.gate
+    return (
+        books.account_id,
+        books.available,
+        books.held,
+        books.refunding,
+        books.owed,
+        books.unburned,
+        books.version,
+        books.next_expiry_us,
+        gate.running,
+        gate.windows,
+        _encode(gate.budgets).decode() if gate.budgets else "[]",
+        gate.now_us,
+    )
+
+
+def key_columns(state: KeyState) -> tuple[object, ...]:
+    """The columns of `part_keys`."""
+    gate = state.gate
+    return (
+        gate.account_id,
+        gate.id,
+        gate.running,
+        gate.windows,
+        gate.spent,
+        None if gate.cap is None else _encode(gate.cap).decode(),
+        _encode(gate.budgets).decode() if gate.budgets else "[]",
+    )
+
+
+class StoredHold(msgspec.Struct, frozen=True):
+    """A hold row: what the machine needs, whose it is, and what its request was."""
+
+    open: OpenHold
+    boot: int | None
+    request: str
+
+
+_decode_model = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def stored_hold(row: Any) -> StoredHold:
+    """A hold row as its values."""
+    hold = Hold(
+        HoldId(row["id"]),
+        AccountId(row["account_id"]),
+        KeyId(row["key_id"]),
+        Nano(row["amount"]),
+        row["opened_us"],
+        row["deadline_us"],
+        row["tokens_reserved"],
+        () if row["lapsing"] == "[]" else _decode_lapsing(row["lapsing"]),
+    )
+    described = _decode_model(row["request"])
+    model = msgspec.json.decode(described.get("model", msgspec.Raw(b'""')), type=str)
+    return StoredHold(OpenHold(hold, row["revision"], model), row["boot"], row["request"])
+
+
+def lot_books(lots: Sequence[Any], holds: Sequence[Any]) -> LotBooks:
+    """An account's lots and open holds, oldest hold first."""
+    open_holds = [stored_hold(row).open.hold for row in holds]
+    return LotBooks({LotId(row["id"]): _lot(row) for row in lots}, {hold.id: hold for hold in open_holds})
+
+
+def _lot(row: Any) -> Lot:
+    return Lot(
+        LotId(row["id"]),
+        LotCategory(row["category"]),
+        Nano(row["amount"]),
+        row["created_us"],
+        row["priority"],
+        row["expires_us"],
+        row["refundable_until_us"],
+        row["payment_id"],
+        Nano(row["cost_basis"]),
+        row["burned"],
+        row["expired"],
+        row["refunding"],
+        row["refunded"],
+        row["charged_back"],
+        row["disputed"],
+    )
+
+
+def lot_columns(account_id: AccountId, lot: Lot) -> tuple[object, ...]:
+    """The columns of `write_lots`."""
+    return (
+        account_id,
+        lot.id,
+        lot.category.value,
+        lot.amount,
+        lot.created_us,
+        lot.priority,
+        lot.expires_us,
+        lot.refundable_until_us,
+        lot.payment_id,
+        lot.cost_basis,
+        lot.burned,
+        lot.expired,
+        lot.refunding,
+        lot.refunded,
+        lot.charged_back,
+        lot.disputed,
+    )
+
+
+def lapsing_text(hold: Hold) -> str:
+    """The `lapsing` column of a hold."""
+    return _encode(hold.lapsing).decode()
