@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC221, ASYNC240, ASYNC251
 """The private PostgreSQL: quick to start, private, shared in peace, and whole after any kill."""
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class FileLock:
         """Take the lock if it is free now, and leave `note` in the file; False if it is not."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            _give_to_folder_owner(descriptor, self._path)
+            give_to_folder_owner(descriptor, self._path)
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
@@ -66,8 +66,8 @@ class FileLock:
         self.release()
 
 
-def _give_to_folder_owner(descriptor: int, path: Path) -> None:
-    """A lock that root made must not lock the folder's owner out."""
+def give_to_folder_owner(descriptor: int, path: Path) -> None:
+    """A file that root made must not lock the folder's owner out."""
     if os.geteuid() == 0:
         folder = path.parent.stat()
         os.fchown(descriptor, folder.st_uid, folder.st_gid)

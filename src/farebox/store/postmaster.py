@@ -17,6 +17,7 @@ from pathlib import Path
 
 from farebox.faults import SetupFault
 from farebox.store.binaries import Binaries, ServerAccount, can_reach, clean_environment, make_folder
+from farebox.store.locks import give_to_folder_owner
 
 POLL_S = 0.01
 START_LIMIT_S = 300
@@ -37,6 +38,7 @@ class Postmaster:
         self._binaries = binaries
         self._account = account
         self._log = log
+        self._beside = cluster.with_name(f"{cluster.name}.socket")
         self._child: subprocess.Popen[bytes] | None = None
 
     def socket_dir(self) -> Path | None:
@@ -96,6 +98,7 @@ class Postmaster:
         account = self._account
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         with os.fdopen(os.open(self._log, flags, 0o600), "ab") as log:
+            give_to_folder_owner(log.fileno(), self._log)
             return subprocess.Popen(  # noqa: S603  our own programs, no shell
                 [self._binaries["postgres"], "-D", str(self._cluster), "-k", str(socket_dir)],
                 stdin=subprocess.DEVNULL,
@@ -154,12 +157,15 @@ class Postmaster:
     def _forget_dead(self) -> None:
         """PostgreSQL would take a stranger with the dead server's pid for a running server, and refuse to start."""
         lines = self._pid_file()
-        if lines and not self._is_ours(int(lines[0])):
-            (self._cluster / "postmaster.pid").unlink()
+        if lines and self._is_ours(int(lines[0])):
+            return
+        sockets = [*self._beside.glob(".s.PGSQL.*")] if self._beside.exists() else []
+        for left_behind in (self._cluster / "postmaster.pid", *sockets):
+            left_behind.unlink(missing_ok=True)
 
     def _new_socket_dir(self) -> Path:
         """Beside the cluster if the path is short enough, else a fresh private folder in the runtime or temp folder."""
-        beside = self._cluster.with_name(f"{self._cluster.name}.socket")
+        beside = self._beside
         if len(str(beside)) <= SOCKET_DIR_LIMIT and can_reach(beside.parent, self._account):
             make_folder(beside, 0o700)
             folder = beside
