@@ -1,0 +1,139 @@
+"""What a model call asks for, in words every dialect shares, or why it cannot be read.
+
+A dialect's `parse` turns the bytes of a body into a `Call` or a `Malformed`. A `Call` keeps the
+body as it came, so that it can be forwarded byte for byte, and beside it all that bounds the
+price: bytes of text, media, choices, output limit, tier, tools (Law 1). Nothing here counts
+tokens, knows a price or does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from farebox.tariff.meters import Meter
+
+Fields = dict[str, msgspec.Raw]
+"""The fields of a JSON object with each value exactly as it was written."""
+
+MAX_MODEL_LENGTH = 256
+MAX_CHOICES = 128
+MAX_LIMIT = 2**31 - 1
+
+TEMPLATE_TOKENS = 256
+"""What chat templates and hidden preambles add to the text a caller sends, at most."""
+TOOL_TEMPLATE_TOKENS = 512
+"""The same for the preamble that explains the use of tools."""
+
+ABSENT = msgspec.Raw()
+"""The default of a `Raw` field that was not there. (A union of `Raw` and `None` cannot be decoded.)"""
+
+
+class MalformedCode(StrEnum):
+    """The codes of 400 that reading a body can give."""
+
+    INVALID_JSON = "invalid_json"
+    INVALID_MESSAGES = "invalid_messages"
+    MISSING_PARAMETER = "missing_parameter"
+    INVALID_PARAMETER = "invalid_parameter"
+
+
+class Malformed(msgspec.Struct, frozen=True, gc=False):
+    """The body cannot be served. `param` names the field; the message never quotes its value."""
+
+    code: MalformedCode
+    message: str
+    param: str | None = None
+
+
+class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One request to a model. Limits and bounds are in tokens unless they say otherwise."""
+
+    body: bytes
+    fields: Fields
+    model: str
+    """The name asked for, which the answer will echo."""
+    stream: bool = False
+    choices: int = 1
+    """`n`: how many answers are produced, each up to the output limit."""
+    output_limit: int | None = None
+    """Per choice; None if the caller named none."""
+    limit_fields: tuple[str, ...] = ()
+    """The fields the caller wrote its limit in."""
+    output_extra: int = 0
+    """Output per choice that can be charged beyond the limit (rejected predictions)."""
+    input_bytes: int = 0
+    """Upper bound on text tokens: a token covers at least one byte. Template allowance included."""
+    media: tuple[tuple[Meter, int], ...] = ()
+    """Upper bounds for images and audio in the input, by meter."""
+    input_open: bool = False
+    """True: something in the input has no bound of its own (a document, a video, a remote file), so the
+    model's context length is the bound."""
+    input_meters: tuple[Meter, ...] = (Meter.INPUT, Meter.CACHED_INPUT, Meter.CACHE_WRITE_5M)
+    """The meters text input can be charged on."""
+    output_meters: tuple[Meter, ...] = (Meter.OUTPUT, Meter.REASONING)
+    """The meters output can be charged on; empty where there is none (embeddings)."""
+    cache_write_meter: Meter = Meter.CACHE_WRITE_5M
+    """Where input written to a prompt cache is counted, by the lifetime asked for."""
+    units: tuple[tuple[Meter, int], ...] = ()
+    """What is charged per request and not reported as usage (searches)."""
+    service_tier: str | None = None
+    """As asked for; None is the provider's default. The tier served is charged."""
+    parameters: tuple[tuple[str, str], ...] = ()
+    """Values that conditions of a rate card may look at, as text."""
+    wants_usage: bool = False
+    """The client asked for the usage event of a stream."""
+    end_user: str | None = None
+    sticky: bytes = b""
+    """What ties requests of one conversation together; the caller hashes it with the account."""
+
+    @property
+    def input_most(self) -> int | None:
+        """The most input tokens the call can be charged, all meters together; None if `input_open`."""
+        if self.input_open:
+            return None
+        return self.input_bytes + sum(bound for _, bound in self.media)
+
+
+class Channel(msgspec.Struct, frozen=True, gc=False):
+    """How one upstream channel wants its bodies; a pure part of the channel's settings."""
+
+    limit_field: str = "max_completion_tokens"
+    """Where an output limit goes if the caller wrote none. Older servers know `max_tokens` only."""
+    stream_usage: bool = True
+    """Ask for the usage event of streams."""
+    safety_identifier: str | None = None
+    """A hash of the customer, sent in place of the caller's own."""
+    overrides: Mapping[str, msgspec.Raw] = {}
+    """Fields the operator sets, whatever the caller wrote."""
+
+
+PLAIN_CHANNEL = Channel()
+
+
+def raw(value: object) -> msgspec.Raw:
+    """A value written as JSON, ready to stand in `Fields`."""
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def is_present(value: msgspec.Raw) -> bool:
+    """True for a field that was there and is not `null`."""
+    return value is not ABSENT and bytes(value) != b"null"
+
+
+def is_set(fields: Fields, name: str) -> bool:
+    """True if the field is there and neither `null` nor `false`."""
+    return is_present(fields.get(name, ABSENT)) and bytes(fields[name]) != b"false"
+
+
+def text_field(fields: Fields, name: str) -> str | None:
+    """The field as text if it is a string, else None. Never raises."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    try:
+        return msgspec.json.decode(value, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,135 @@
+"""What the relay knows of a dialect, and the dialects there are.
+
+The relay speaks to `Dialect` only: bytes in, `Call`; `Call` in, bytes for upstream; bytes of the
+answer in, usage and bytes for the client out. A new dialect is a class with these members and a
+place in `DIALECTS`. Dialects keep no state and do no I/O; a stream's state is in its meter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from farebox.tariff.meters import Usage
+from farebox.wire import (
+    openai_answer,
+    openai_chat,
+    openai_embeddings,
+    openai_errors,
+    openai_forward,
+    openai_text,
+    price_fields,
+    usage,
+)
+from farebox.wire.call import PLAIN_CHANNEL, Call, Channel, Malformed
+from farebox.wire.openai_answer import Answer
+from farebox.wire.openai_errors import UpstreamError
+from farebox.wire.openai_stream import StreamMeter
+from farebox.wire.output import OutputText
+from farebox.wire.price_fields import PriceField
+from farebox.wire.usage import Convention
+
+
+class Meters(Protocol):
+    """Reads one stream as it passes (see `openai_stream` for what each member promises)."""
+
+    output: OutputText
+    usage: msgspec.Raw | None
+    service_tier: str | None
+    finish_reasons: dict[int, str]
+    finished: bool
+    upstream_error: bytes | None
+
+    @property
+    def saw_output(self) -> bool: ...
+    def feed(self, data: bytes) -> bytes: ...
+    def end(self) -> bytes: ...
+    def finish(self, charge: str | None, *, counted: Usage | None = None) -> bytes: ...
+    def cut_short(self, charge: str | None, *, counted: Usage | None = None, reason: str = "length") -> bytes: ...
+    def error_event(self, code: str, message: str) -> bytes: ...
+
+
+class Dialect(Protocol):
+    """One endpoint's way of speaking."""
+
+    name: str
+    """Also the name channels state."""
+    path: str
+    """Below the base URL of a channel, and of ours."""
+    resource: str
+    """For `X-RateLimit-Resource`."""
+    convention: Convention
+    price_fields: tuple[PriceField, ...]
+
+    def parse(self, body: bytes) -> Call | Malformed: ...
+    def forward(
+        self, call: Call, *, upstream_model: str, output_limit: int | None = None, channel: Channel = PLAIN_CHANNEL
+    ) -> bytes: ...
+    def text_of(self, call: Call) -> str: ...
+    def tokens_beside_text(self, call: Call) -> int: ...
+    def meter(self, call: Call) -> Meters: ...
+    def read_answer(self, body: bytes, call: Call) -> Answer | None: ...
+    def render_error(
+        self,
+        type_: str,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> bytes: ...
+    def read_upstream_error(self, body: bytes, *, names: Mapping[str, str] | None = None) -> UpstreamError: ...
+
+
+class _OpenAI:
+    """What the endpoints of the OpenAI dialect share."""
+
+    forward = staticmethod(openai_forward.forward)
+    render_error = staticmethod(openai_errors.render)
+    read_upstream_error = staticmethod(openai_errors.read_upstream_error)
+
+    def meter(self, call: Call) -> Meters:
+        return StreamMeter(model=call.model, choices=call.choices, wants_usage=call.wants_usage)
+
+
+class OpenAIChat(_OpenAI):
+    name = "openai_chat"
+    path = "/v1/chat/completions"
+    resource = "chat"
+    convention = usage.OPENAI_CHAT
+    price_fields = price_fields.OPENAI_CHAT
+    parse = staticmethod(openai_chat.parse)
+    text_of = staticmethod(openai_text.chat_text)
+    read_answer = staticmethod(openai_answer.read_chat)
+
+    def tokens_beside_text(self, call: Call) -> int:
+        """Tokens around the text: what a chat template writes at each message."""
+        return openai_text.MESSAGE_TOKENS * openai_text.messages_in(call)
+
+
+class OpenAIEmbeddings(_OpenAI):
+    name = "openai_embeddings"
+    path = "/v1/embeddings"
+    resource = "embeddings"
+    convention = usage.OPENAI_EMBEDDINGS
+    price_fields = price_fields.OPENAI_EMBEDDINGS
+    parse = staticmethod(openai_embeddings.parse)
+    text_of = staticmethod(openai_text.embeddings_text)
+    tokens_beside_text = staticmethod(openai_text.token_numbers)
+    read_answer = staticmethod(openai_answer.read_embeddings)
+
+
+OPENAI_CHAT: Dialect = OpenAIChat()
+OPENAI_EMBEDDINGS: Dialect = OpenAIEmbeddings()
+
+DIALECTS: tuple[Dialect, ...] = (OPENAI_CHAT, OPENAI_EMBEDDINGS)
+"""Every dialect spoken, one for each route that reaches a provider (d41)."""
+
+_BY_PATH = {dialect.path: dialect for dialect in DIALECTS}
+
+
+def dialect_at(path: str) -> Dialect | None:
+    """The dialect of a route, None if there is none."""
+    return _BY_PATH.get(path)

@@ -1,0 +1,82 @@
+"""Reads a buffered OpenAI answer: usage, finish reasons, text for counting, and the name asked for.
+
+The body enters as it came; an `Answer` leaves, with a body that differs only in `model`. `None`
+instead says the body is no answer of this dialect. Never raises.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from farebox.wire.call import ABSENT, Call, is_present
+from farebox.wire.openai_chunks import read_chunk, renamed, usage_in
+from farebox.wire.output import OutputText
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """A whole buffered answer, metered but not yet charged."""
+
+    body: bytes
+    """For the client."""
+    usage: msgspec.Raw | None
+    finish_reasons: dict[int, str]
+    """By choice; a server may leave them out, which does not make a whole body incomplete."""
+    service_tier: str | None
+    output: OutputText
+
+
+class _Vectors(msgspec.Struct, gc=False):
+    data: msgspec.Raw
+    model: str | None = None
+    usage: msgspec.Raw = ABSENT
+    error: msgspec.Raw = ABSENT
+
+
+_read_vectors = msgspec.json.Decoder(_Vectors).decode
+_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def read_chat(body: bytes, call: Call) -> Answer | None:
+    """Read a chat completion; None if it is an error or no chat completion."""
+    read = read_chunk(body)
+    if read is None or not read.choices or is_present(read.error):
+        return None
+    output = OutputText()
+    for choice in read.choices:
+        if choice.message is not None:
+            output.add_delta(choice.message)
+    return Answer(
+        body=_with_name(body, read.model, call.model),
+        usage=usage_in(read, body),
+        finish_reasons={choice.index: choice.finish_reason for choice in read.choices if choice.finish_reason},
+        service_tier=read.service_tier,
+        output=output,
+    )
+
+
+def read_embeddings(body: bytes, call: Call) -> Answer | None:
+    """Read an embeddings answer; the vectors are not looked at. None if it is an error or something else."""
+    try:
+        read = _read_vectors(body)
+    except _ERRORS:
+        return None
+    if is_present(read.error) or bytes(memoryview(read.data)[:2]) in (b"", b"nu", b"[]"):
+        return None
+    return Answer(
+        body=_with_name(body, read.model, call.model),
+        usage=read.usage if is_present(read.usage) else None,
+        finish_reasons={},
+        service_tier=None,
+        output=OutputText(),
+    )
+
+
+def _with_name(body: bytes, upstream_model: str | None, model: str) -> bytes:
+    """Replace the name in place; written anew only if it stands in more than one place."""
+    if upstream_model is None or upstream_model == model:
+        return body
+    old = b'"model":' + msgspec.json.encode(upstream_model)
+    for spelled in (old, old.replace(b":", b": ", 1)):
+        if body.count(b'"model"') == 1 == body.count(spelled):
+            return body.replace(spelled, b'"model":' + msgspec.json.encode(model))
+    return renamed(body, model)

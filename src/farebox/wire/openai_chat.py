@@ -1,0 +1,221 @@
+"""OpenAI chat completions: a body becomes a `Call`, and a `Call` becomes the body that goes upstream.
+
+`parse` checks all that a price or a hold relies on and leaves the rest to the provider. It never
+raises. `forward` (in `openai_forward`) writes the body for a channel. The bounds worked out here
+are what Law 1 stands on.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from farebox.tariff.meters import Meter
+from farebox.wire.call import (
+    ABSENT,
+    MAX_CHOICES,
+    MAX_LIMIT,
+    MAX_MODEL_LENGTH,
+    TEMPLATE_TOKENS,
+    TOOL_TEMPLATE_TOKENS,
+    Call,
+    Fields,
+    Malformed,
+    MalformedCode,
+    is_present,
+    is_set,
+)
+from farebox.wire.json_object import read_as, read_object
+from farebox.wire.media import CacheMark, MediaBounds, Part, is_long
+from farebox.wire.price_fields import FREE_TOOLS, OPENAI_CHAT, read_service_tier, refuse_fields, refused_names
+
+STICKY_CHARACTERS = 512
+
+_Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
+_Content = str | list[Part] | None
+
+
+class _StreamOptions(msgspec.Struct, frozen=True, gc=False):
+    include_usage: bool | None = None
+
+
+class _Message(msgspec.Struct, frozen=True, gc=False):
+    role: str
+    content: _Content = None
+    audio: msgspec.Raw = ABSENT
+
+
+class _Tool(msgspec.Struct, frozen=True, gc=False):
+    type: str
+
+
+class _Metadata(msgspec.Struct, frozen=True, gc=False):
+    session_id: str | None = None
+    user_id: str | None = None
+
+
+class _Search(msgspec.Struct, frozen=True, gc=False):
+    search_context_size: str | None = None
+
+
+class _Body(msgspec.Struct, frozen=True, gc=False):
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODEL_LENGTH)]
+    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
+    stream: bool | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHOICES)] | None = None
+    max_tokens: _Limit | None = None
+    max_completion_tokens: _Limit | None = None
+    stream_options: _StreamOptions | None = None
+    tools: list[_Tool] | None = None
+    modalities: list[str] | None = None
+    user: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    prompt_cache_options: CacheMark | None = None
+    cache_control: CacheMark | None = None
+    metadata: _Metadata | None = None
+    web_search_options: _Search | None = None
+
+
+_body = msgspec.json.Decoder(_Body)
+_REFUSED = refused_names(OPENAI_CHAT)
+_OUTPUT_METERS = {"text": Meter.OUTPUT, "audio": Meter.OUTPUT_AUDIO, "image": Meter.OUTPUT_IMAGE}
+
+
+def parse(body: bytes) -> Call | Malformed:
+    """Read a chat completion request of at most 32 MB. Never raises."""
+    fields = read_object(body)
+    if isinstance(fields, Malformed):
+        return fields
+    wanted = read_as(body, _body)
+    if isinstance(wanted, Malformed):
+        return wanted
+    return _refuse(fields, wanted) or _call(body, fields, wanted)
+
+
+def _refuse(fields: Fields, wanted: _Body) -> Malformed | None:
+    refusal = refuse_fields(fields, _REFUSED)
+    if refusal is not None:
+        return refusal
+    for tool in wanted.tools or ():
+        if tool.type not in FREE_TOOLS:
+            return _invalid("tools", "Only tools of type 'function' and 'custom' are available here.")
+    for modality in wanted.modalities or ():
+        if modality not in _OUTPUT_METERS:
+            return _invalid("modalities", "'modalities' may hold 'text', 'audio' and 'image'.")
+    return None
+
+
+def _call(body: bytes, fields: Fields, wanted: _Body) -> Call | Malformed:
+    tier = read_service_tier(fields)
+    if isinstance(tier, Malformed):
+        return tier
+    bounds = _media(wanted)
+    if bounds.foreign_file:
+        return _invalid("messages", "Files cannot be referred to by 'file_id' here; send 'file_data'.")
+    limits = {"max_completion_tokens": wanted.max_completion_tokens, "max_tokens": wanted.max_tokens}
+    asked = {name: limit for name, limit in limits.items() if limit is not None}
+    choices = wanted.n or 1
+    return Call(
+        body=body,
+        fields=fields,
+        model=wanted.model,
+        stream=wanted.stream or False,
+        choices=choices,
+        output_limit=max(asked.values()) if asked else None,
+        limit_fields=tuple(asked),
+        output_extra=_prediction_bytes(fields),
+        input_bytes=len(body) - bounds.payload_bytes + _template_tokens(fields),
+        media=_media_bounds(bounds),
+        input_open=bounds.open or wanted.web_search_options is not None,
+        input_meters=_LONG_CACHE if bounds.long_cache else _SHORT_CACHE,
+        output_meters=_output_meters(wanted.modalities),
+        cache_write_meter=Meter.CACHE_WRITE_1H if bounds.long_cache else Meter.CACHE_WRITE_5M,
+        units=((Meter.SEARCHES, choices),) if wanted.web_search_options is not None else (),
+        service_tier=tier,
+        parameters=_parameters(wanted),
+        wants_usage=wanted.stream_options is not None and wanted.stream_options.include_usage is True,
+        end_user=wanted.user,
+        sticky=_sticky(wanted),
+    )
+
+
+_SHORT_CACHE = (Meter.INPUT, Meter.CACHED_INPUT, Meter.CACHE_WRITE_5M)
+_LONG_CACHE = (Meter.INPUT, Meter.CACHED_INPUT, Meter.CACHE_WRITE_1H)
+_TEXT_OUTPUT = (Meter.OUTPUT, Meter.REASONING)
+_NOTHING = MediaBounds()
+
+
+def _media(wanted: _Body) -> MediaBounds:
+    """Sum up what is not text. The common body has none, and shares one empty value."""
+    marks = (wanted.cache_control, wanted.prompt_cache_options)
+    if wanted.prompt_cache_retention is None and marks == (None, None) and _is_plain(wanted.messages):
+        return _NOTHING
+    bounds = MediaBounds(long_cache=is_long(wanted.prompt_cache_retention))
+    for mark in marks:
+        bounds.long_cache = bounds.long_cache or (mark is not None and is_long(mark.ttl))
+    for message in wanted.messages:
+        bounds.open = bounds.open or is_present(message.audio)  # an earlier spoken answer, kept by the provider
+        if isinstance(message.content, list):
+            for part in message.content:
+                bounds.add(part)
+    return bounds
+
+
+def _is_plain(messages: list[_Message]) -> bool:
+    return not any(message.audio is not ABSENT or isinstance(message.content, list) for message in messages)
+
+
+def _media_bounds(bounds: MediaBounds) -> tuple[tuple[Meter, int], ...]:
+    if not bounds.image_tokens and not bounds.audio_tokens:
+        return ()
+    pairs = ((Meter.INPUT_IMAGE, bounds.image_tokens), (Meter.INPUT_AUDIO, bounds.audio_tokens))
+    return tuple([(meter, tokens) for meter, tokens in pairs if tokens])
+
+
+def _template_tokens(fields: Fields) -> int:
+    has_tools = "tools" in fields or "functions" in fields
+    return TEMPLATE_TOKENS + TOOL_TEMPLATE_TOKENS if has_tools else TEMPLATE_TOKENS
+
+
+def _prediction_bytes(fields: Fields) -> int:
+    return len(memoryview(fields["prediction"])) if is_set(fields, "prediction") else 0
+
+
+def _output_meters(modalities: list[str] | None) -> tuple[Meter, ...]:
+    if not modalities:
+        return _TEXT_OUTPUT
+    extra = [_OUTPUT_METERS[modality] for modality in dict.fromkeys(modalities) if modality != "text"]
+    return (*_TEXT_OUTPUT, *extra)
+
+
+def _parameters(wanted: _Body) -> tuple[tuple[str, str], ...]:
+    if wanted.web_search_options is None:
+        return ()
+    return (("search_context_size", wanted.web_search_options.search_context_size or "medium"),)
+
+
+def _sticky(wanted: _Body) -> bytes:
+    """What stays the same through a conversation: its key or owner, else its system text and first question."""
+    owner = wanted.metadata and (wanted.metadata.session_id or wanted.metadata.user_id)
+    named = wanted.prompt_cache_key or owner or wanted.user
+    if named:
+        return named.encode(errors="replace")
+    head: list[str] = []
+    for message in wanted.messages[:4]:
+        head.append(_opening(message.content))
+        if message.role == "user":
+            break
+    return "\n".join(head).encode(errors="replace")
+
+
+def _opening(content: _Content) -> str:
+    if isinstance(content, str):
+        return content[:STICKY_CHARACTERS]
+    texts = [bytes(memoryview(part.text)[:STICKY_CHARACTERS]) for part in content or () if is_present(part.text)]
+    return texts[0].decode(errors="replace") if texts else ""
+
+
+def _invalid(param: str, message: str) -> Malformed:
+    return Malformed(MalformedCode.INVALID_PARAMETER, message, param)

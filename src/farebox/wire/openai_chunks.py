@@ -1,0 +1,241 @@
+"""The JSON of OpenAI stream chunks: what is read from them, and the chunks we write ourselves.
+
+Payloads of events enter or leave; no state is kept here. Only the fields that are metered or
+changed are decoded, everything else stays as it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from farebox.tariff.meters import Meter, Usage, input_tokens, output_tokens
+from farebox.wire.call import ABSENT, Fields, is_present, raw
+
+DONE = b"[DONE]"
+DONE_EVENT = b"data: [DONE]\n\n"
+
+
+class Function(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCall(msgspec.Struct, gc=False):
+    function: Function | None = None
+    custom: msgspec.Raw = ABSENT
+
+
+class Audio(msgspec.Struct, gc=False):
+    data: str | None = None
+    transcript: str | None = None
+
+
+class Delta(msgspec.Struct, gc=False):
+    """The new piece of a choice, or its whole message in a buffered answer."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    """The same thing under the name some servers use."""
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
+    audio: Audio | None = None
+
+
+class Stated(msgspec.Struct, gc=False):
+    """Stands for an object that is there; its text is read only then. Cheaper than a `Raw` in every chunk."""
+
+
+class Choice(msgspec.Struct, gc=False):
+    index: int = 0
+    delta: Delta | None = None
+    message: Delta | None = None
+    """In buffered answers, in place of `delta`."""
+    finish_reason: str | None = None
+    usage: Stated | None = None
+    """Some servers put the usage of the answer into its last choice."""
+
+
+class Chunk(msgspec.Struct, gc=False):
+    choices: list[Choice] | None = None
+    usage: Stated | None = None
+    model: str | None = None
+    error: msgspec.Raw = ABSENT
+    service_tier: str | None = None
+
+
+class _Head(msgspec.Struct, gc=False):
+    """What chunks of one stream have in common."""
+
+    id: str = "chatcmpl-farebox"
+    created: int = 0
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+
+
+class _Choices(msgspec.Struct, gc=False):
+    choices: list[Fields]
+
+
+_read_choices = msgspec.json.Decoder(_Choices).decode
+_read_chunk = msgspec.json.Decoder(Chunk).decode
+_read_any = msgspec.json.Decoder(float_hook=str).decode
+_read_head = msgspec.json.Decoder(_Head).decode
+_read_fields = msgspec.json.Decoder(Fields).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read_chunk(payload: bytes) -> Chunk | None:
+    """The metered fields of a chunk; None if it is no JSON object. Odd types are read leniently."""
+    try:
+        return _read_chunk(payload)
+    except msgspec.ValidationError:
+        return _read_leniently(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def usage_in(chunk: Chunk, payload: bytes) -> msgspec.Raw | None:
+    """The usage object as written, wherever the server put it; `null` is none."""
+    if chunk.usage is not None:
+        return _read_fields(payload)["usage"]
+    for place, choice in enumerate(chunk.choices or ()):
+        if choice.usage is not None:
+            return _read_choices(payload).choices[place]["usage"]
+    return None
+
+
+def is_error(payload: bytes, chunk: Chunk | None, event_name: bytes | None) -> bool:
+    """True for a failure, in any of the ways servers say so: an error field, event, object or type."""
+    if event_name == b"error" or (chunk is not None and is_present(chunk.error)):
+        return True
+    if chunk is None or chunk.choices:
+        return False
+    fields = _read_fields(payload)
+    return b'"error"' in [bytes(fields[name]) for name in ("object", "type") if name in fields]
+
+
+def renamed(payload: bytes, model: str) -> bytes:
+    """The payload with `model` set, all other fields as written. Not JSON: unchanged."""
+    return _changed(payload, {"model": raw(model)}, without=())
+
+
+def without_usage(payload: bytes) -> bytes:
+    """The payload without its usage, for clients that did not ask for it."""
+    return _changed(payload, {}, without=("usage",))
+
+
+def finish_chunk(first: bytes, *, model: str, indexes: Iterable[int], reason: str) -> bytes:
+    """A chunk that ends the given choices, in the likeness of the stream's first chunk."""
+    ended = Fields(delta=raw({}), logprobs=raw(None), finish_reason=raw(reason))
+    choices = [{"index": raw(index)} | ended for index in indexes]
+    return _encode(_likeness(first, model) | {"choices": choices})
+
+
+def usage_chunk(first: bytes, *, model: str, usage: Mapping[str, object]) -> bytes:
+    """The chunk that carries the usage, after all choices have ended."""
+    return _encode(_likeness(first, model) | {"choices": [], "usage": usage})
+
+
+def usage_shown(reported: msgspec.Raw | None, counted: Usage | None, charge: str | None) -> dict[str, object]:
+    """The usage object a client sees: as reported or as counted, with the charge in credits as `cost`."""
+    shown: dict[str, object] = {}
+    if counted is not None or reported is None:
+        tokens = counted or Usage({})
+        prompt, completion = input_tokens(tokens), output_tokens(tokens)
+        shown |= {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        if Meter.REASONING in tokens:
+            shown["completion_tokens_details"] = {"reasoning_tokens": tokens[Meter.REASONING]}
+    else:
+        shown |= _fields_of(reported)
+    shown.pop("cost_details", None)  # what the provider bills us is not the customer's charge
+    shown.pop("cost", None)
+    if charge is not None:
+        shown["cost"] = charge
+    return shown
+
+
+def _fields_of(reported: msgspec.Raw) -> Fields:
+    try:
+        return _read_fields(reported)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+def _likeness(first: bytes, model: str) -> dict[str, object]:
+    try:
+        head = _read_head(first)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        head = _Head()
+    shape: dict[str, object] = {"id": head.id, "object": "chat.completion.chunk", "created": head.created}
+    shape["model"] = model
+    if head.service_tier is not None:
+        shape["service_tier"] = head.service_tier
+    if head.system_fingerprint is not None:
+        shape["system_fingerprint"] = head.system_fingerprint
+    return shape
+
+
+def _changed(payload: bytes, changes: Fields, *, without: tuple[str, ...]) -> bytes:
+    try:
+        fields = _read_fields(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return payload
+    for name in without:
+        fields.pop(name, None)
+    return _encode(fields | changes)
+
+
+def _read_leniently(payload: bytes) -> Chunk | None:
+    """A chunk whose fields have types we did not expect: keep what can be used, count all its text."""
+    try:
+        value = _read_any(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    fields = cast(dict[str, Any], value)
+    listed: Any = fields.get("choices")
+    choices = [_lenient_choice(item) for item in cast(list[Any], listed)] if isinstance(listed, list) else None
+    named = {name: fields[name] for name in ("model", "service_tier") if isinstance(fields.get(name), str)}
+    return Chunk(
+        choices=choices,
+        usage=Stated() if fields.get("usage") is not None else None,
+        error=raw(fields["error"]) if "error" in fields else ABSENT,
+        **named,
+    )
+
+
+def _lenient_choice(item: Any) -> Choice:
+    if not isinstance(item, dict):
+        return Choice()
+    fields = cast(dict[str, Any], item)
+    index, reason = fields.get("index"), fields.get("finish_reason")
+    return Choice(
+        index=index if type(index) is int else 0,
+        delta=Delta(content=_all_text(fields["delta"])) if "delta" in fields else None,
+        message=Delta(content=_all_text(fields["message"])) if "message" in fields else None,
+        finish_reason=reason if isinstance(reason, str) else None,
+    )
+
+
+def _all_text(root: Any) -> str:
+    """Every string below `root` except the role, joined."""
+    texts: list[str] = []
+    waiting: list[Any] = [root]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, list):
+            waiting.extend(cast(list[Any], value))
+        elif isinstance(value, dict):
+            waiting.extend([below for name, below in cast(dict[str, Any], value).items() if name not in _NOT_OUTPUT])
+    return "".join(texts)
+
+
+_NOT_OUTPUT = frozenset({"role", "type", "id", "signature"})

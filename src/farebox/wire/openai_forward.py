@@ -1,0 +1,54 @@
+"""Writes the body that goes upstream in the OpenAI dialect.
+
+A `Call` and a channel's wishes enter; bytes leave. Every field that need not change keeps its
+bytes, and a body that need not change at all is returned as the same object. What the hold relies
+on (limit, usage of the stream) is written last, so that no override can undo it (Law 1).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from farebox.wire.call import PLAIN_CHANNEL, Call, Channel, Fields, raw
+
+_TRUE = msgspec.Raw(b"true")
+_USAGE_ONLY = msgspec.Raw(b'{"include_usage":true}')
+_decode_fields = msgspec.json.Decoder(Fields).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def forward(
+    call: Call, *, upstream_model: str, output_limit: int | None = None, channel: Channel = PLAIN_CHANNEL
+) -> bytes:
+    """The body for a channel. `output_limit` is the held output per choice in tokens; None leaves it alone."""
+    changes: Fields = dict(channel.overrides)
+    if upstream_model != call.model:
+        changes["model"] = raw(upstream_model)
+    if channel.safety_identifier is not None:
+        changes["safety_identifier"] = raw(channel.safety_identifier)
+    if output_limit is not None and call.output_meters:
+        _clamp(call, output_limit, channel.limit_field, changes)
+    if call.stream and channel.stream_usage and not call.wants_usage:
+        changes["stream_options"] = _with_usage(call.fields.get("stream_options"))
+    if not changes:
+        return call.body
+    return _encode(call.fields | changes)
+
+
+def _clamp(call: Call, output_limit: int, limit_field: str, changes: Fields) -> None:
+    """Lower each limit the caller wrote, or write one in the channel's field."""
+    for name in call.limit_fields or (limit_field,):
+        if name in call.limit_fields:
+            asked = msgspec.json.decode(call.fields[name], type=int)
+            if asked <= output_limit and name not in changes:
+                continue
+            output_limit = min(asked, output_limit)
+        changes[name] = raw(output_limit)
+
+
+def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw:
+    if options is None or bytes(options) == b"null":
+        return _USAGE_ONLY
+    wanted = _decode_fields(options)
+    wanted["include_usage"] = _TRUE
+    return raw(wanted)
