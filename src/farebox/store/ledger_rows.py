@@ -17,6 +17,7 @@ from farebox.admission.state import AccountGate, Budget, KeyGate, Limits, OnLowC
 from farebox.ids import AccountId, HoldId, KeyId, LotId
 from farebox.ledger.commands import Books, Hold, Lapse, Lot, LotBooks, LotCategory
 from farebox.money import Nano
+from farebox.tariff.billing_mode import BillingMode
 
 
 class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,7 +28,7 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires_us: int | None = None
     models: tuple[str, ...] = ()
     ip_ranges: tuple[str, ...] = ()
-    billing_mode: str = "pay_per_use_priority"
+    billing_mode: BillingMode = BillingMode.PAY_PER_USE_PRIORITY
     on_low_credits: OnLowCredits = OnLowCredits.CLAMP
     limits: Limits = Limits()
 

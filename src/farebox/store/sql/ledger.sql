@@ -175,7 +175,7 @@ INSERT INTO boots (id, started_us) VALUES ($1, unix_us()) RETURNING number
 -- name: lock_boot
 SELECT pg_try_advisory_lock(64222, $1::integer)
 
--- name: dead_boots
+-- name: other_boots
 SELECT number FROM boots WHERE number <> $1 ORDER BY number
 
 -- name: boot_is_dead
