@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from farebox.money import Nano, format_credits
+from farebox.money import NANO_PER_CREDIT, Nano, format_credits
 
 
 class RefusalCode(StrEnum):
@@ -97,4 +97,4 @@ def first(refusals: list[Refusal]) -> Refusal | None:
 
 def in_credits(amount: int) -> str:
     """An amount for a message: `"0.25 credits"`."""
-    return f"{format_credits(amount)} credits"
+    return f"{format_credits(amount)} {'credit' if amount == NANO_PER_CREDIT else 'credits'}"
