@@ -30,7 +30,7 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """The tier that served, as the provider names it; a list means any of them."""
     utc_window: str | None = None
     """`"16:30-00:30"`: from the first minute, up to and without the last; may pass midnight."""
-    parameters: dict[str, ParameterValues] = msgspec.field(default_factory=dict[str, ParameterValues])
+    parameters: dict[str, ParameterValues] = {}
     """Values of `size`, `quality`, `duration`, `resolution`, `fps` and the like; a list means any of them."""
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class Circumstances(msgspec.Struct, frozen=True, gc=False):
     batch: bool = False
     service_tier: str | None = None
     """The tier that served; None when the provider did not say."""
-    parameters: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    parameters: dict[str, str] = {}
 
 
 class Prospect(msgspec.Struct, frozen=True, gc=False):
@@ -63,7 +63,7 @@ class Prospect(msgspec.Struct, frozen=True, gc=False):
     """Every tier that could serve, None among them when it may go unreported; None alone: any tier."""
     span_us: tuple[int, int] | None = None
     """The request arrives between these moments, both included; None: at any time of day."""
-    parameters: dict[str, str | None] = msgspec.field(default_factory=dict[str, str | None])
+    parameters: dict[str, str | None] = {}
     """Parameters that are certain, None for certainly absent. One that is not named here is open."""
 
 

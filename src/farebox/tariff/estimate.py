@@ -46,7 +46,7 @@ class Bounds(msgspec.Struct, frozen=True, gc=False):
     output_max: int = 0
     """The most the model can produce for each choice; 0: it produces no tokens."""
     choices: int = 1
-    at_most: Mapping[Meter, int] = msgspec.field(default_factory=dict[Meter, int])
+    at_most: Mapping[Meter, int] = {}
     """Narrower bounds by meter, over all choices. A token meter not named here may take the whole input or
     output; any other meter not named here does not occur."""
     units: int = 1

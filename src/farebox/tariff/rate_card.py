@@ -74,7 +74,7 @@ class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """Prices for some circumstances: first `multiply` scales all prices so far, then its own prices replace."""
 
     when: When
-    rates: dict[Meter, RateText] = msgspec.field(default_factory=dict[Meter, RateText])
+    rates: dict[Meter, RateText] = {}
     call_price: CallPrice | None = None
     multiply: str | None = None
 
@@ -89,7 +89,7 @@ class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 class RateCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a customer pays for a model, or what we pay (a cost card has the same form)."""
 
-    rates: dict[Meter, RateText] = msgspec.field(default_factory=dict[Meter, RateText])
+    rates: dict[Meter, RateText] = {}
     call_price: CallPrice | None = None
     overrides: tuple[Override, ...] = ()
 
