@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
+from farebox.tariff.estimate import TEXT_ONLY
 from farebox.tariff.meters import Meter
 
 Fields = dict[str, msgspec.Raw]
@@ -29,6 +30,10 @@ TOOL_TEMPLATE_TOKENS = 512
 
 ABSENT = msgspec.Raw()
 """The default of a `Raw` field that was not there. (A union of `Raw` and `None` cannot be decoded.)"""
+
+
+PLAIN_TEXT: Mapping[Meter, int] = {**TEXT_ONLY, Meter.CACHE_WRITE_1H: 0}
+"""Bounds by meter of a call that carries text, asks for text, and names no cache lifetime."""
 
 
 class MalformedCode(StrEnum):
@@ -66,15 +71,15 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Output per choice that can be charged beyond the limit (rejected predictions)."""
     input_bytes: int = 0
     """Upper bound on text tokens: a token covers at least one byte. Template allowance included."""
-    media: tuple[tuple[Meter, int], ...] = ()
-    """Upper bounds for images and audio in the input, by meter."""
+    media_tokens: int = 0
+    """Upper bound for images and audio in the input, together."""
     input_open: bool = False
-    """True: something in the input has no bound of its own (a document, a video, a remote file), so the
-    model's context length is the bound."""
-    input_meters: tuple[Meter, ...] = (Meter.INPUT, Meter.CACHED_INPUT, Meter.CACHE_WRITE_5M)
-    """The meters text input can be charged on."""
-    output_meters: tuple[Meter, ...] = (Meter.OUTPUT, Meter.REASONING)
-    """The meters output can be charged on; empty where there is none (embeddings)."""
+    """True: something in the input has no bound of its own (a document, a video, a search), so the model's
+    context length is the bound."""
+    at_most: Mapping[Meter, int]
+    """Narrower bounds by meter, as `tariff.estimate.Bounds` takes them."""
+    has_output: bool = True
+    """False: the model produces no tokens (embeddings)."""
     cache_write_meter: Meter = Meter.CACHE_WRITE_5M
     """Where input written to a prompt cache is counted, by the lifetime asked for."""
     units: tuple[tuple[Meter, int], ...] = ()
@@ -94,11 +99,11 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """The most input tokens the call can be charged, all meters together; None if `input_open`."""
         if self.input_open:
             return None
-        return self.input_bytes + sum(bound for _, bound in self.media)
+        return self.input_bytes + self.media_tokens
 
 
-class Channel(msgspec.Struct, frozen=True, gc=False):
-    """How one upstream channel wants its bodies; a pure part of the channel's settings."""
+class ChannelBody(msgspec.Struct, frozen=True, gc=False):
+    """How one upstream channel wants its bodies; the pure part of its settings."""
 
     limit_field: str = "max_completion_tokens"
     """Where an output limit goes if the caller wrote none. Older servers know `max_tokens` only."""
@@ -110,7 +115,7 @@ class Channel(msgspec.Struct, frozen=True, gc=False):
     """Fields the operator sets, whatever the caller wrote."""
 
 
-PLAIN_CHANNEL = Channel()
+PLAIN_BODY = ChannelBody()
 
 
 def raw(value: object) -> msgspec.Raw:

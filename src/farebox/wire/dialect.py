@@ -23,7 +23,7 @@ from farebox.wire import (
     price_fields,
     usage,
 )
-from farebox.wire.call import PLAIN_CHANNEL, Call, Channel, Malformed
+from farebox.wire.call import PLAIN_BODY, Call, ChannelBody, Malformed
 from farebox.wire.openai_answer import Answer
 from farebox.wire.openai_errors import UpstreamError
 from farebox.wire.openai_stream import StreamMeter
@@ -65,7 +65,7 @@ class Dialect(Protocol):
 
     def parse(self, body: bytes) -> Call | Malformed: ...
     def forward(
-        self, call: Call, *, upstream_model: str, output_limit: int | None = None, channel: Channel = PLAIN_CHANNEL
+        self, call: Call, *, upstream_model: str, output_limit: int | None = None, channel: ChannelBody = PLAIN_BODY
     ) -> bytes: ...
     def text_of(self, call: Call) -> str: ...
     def tokens_beside_text(self, call: Call) -> int: ...

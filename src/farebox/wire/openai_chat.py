@@ -11,12 +11,14 @@ from typing import Annotated
 
 import msgspec
 
+from farebox.tariff.estimate import TEXT_ONLY
 from farebox.tariff.meters import Meter
 from farebox.wire.call import (
     ABSENT,
     MAX_CHOICES,
     MAX_LIMIT,
     MAX_MODEL_LENGTH,
+    PLAIN_TEXT,
     TEMPLATE_TOKENS,
     TOOL_TEMPLATE_TOKENS,
     Call,
@@ -81,6 +83,11 @@ class _Body(msgspec.Struct, frozen=True, gc=False):
 _body = msgspec.json.Decoder(_Body)
 _REFUSED = refused_names(OPENAI_CHAT)
 _OUTPUT_METERS = {"text": Meter.OUTPUT, "audio": Meter.OUTPUT_AUDIO, "image": Meter.OUTPUT_IMAGE}
+_UNCOMMON = frozenset(
+    {"tools", "functions", "modalities", "prediction", "web_search_options", "service_tier", "cache_control"}
+    | {"prompt_cache_options", "prompt_cache_retention"}
+)
+"""Fields that move a bound. A body without them and without parts needs no closer look."""
 
 
 def parse(body: bytes) -> Call | Malformed:
@@ -108,86 +115,89 @@ def _refuse(fields: Fields, wanted: _Body) -> Malformed | None:
 
 
 def _call(body: bytes, fields: Fields, wanted: _Body) -> Call | Malformed:
-    tier = read_service_tier(fields)
-    if isinstance(tier, Malformed):
-        return tier
-    bounds = _media(wanted)
-    if bounds.foreign_file:
-        return _invalid("messages", "Files cannot be referred to by 'file_id' here; send 'file_data'.")
-    limits = {"max_completion_tokens": wanted.max_completion_tokens, "max_tokens": wanted.max_tokens}
-    asked = {name: limit for name, limit in limits.items() if limit is not None}
-    choices = wanted.n or 1
-    return Call(
+    options = wanted.stream_options
+    asked = _limits(wanted)
+    call = Call(
         body=body,
         fields=fields,
         model=wanted.model,
         stream=wanted.stream or False,
-        choices=choices,
+        choices=wanted.n or 1,
         output_limit=max(asked.values()) if asked else None,
         limit_fields=tuple(asked),
-        output_extra=_prediction_bytes(fields),
-        input_bytes=len(body) - bounds.payload_bytes + _template_tokens(fields),
-        media=_media_bounds(bounds),
-        input_open=bounds.open or wanted.web_search_options is not None,
-        input_meters=_LONG_CACHE if bounds.long_cache else _SHORT_CACHE,
-        output_meters=_output_meters(wanted.modalities),
-        cache_write_meter=Meter.CACHE_WRITE_1H if bounds.long_cache else Meter.CACHE_WRITE_5M,
-        units=((Meter.SEARCHES, choices),) if wanted.web_search_options is not None else (),
+        input_bytes=len(body) + TEMPLATE_TOKENS,
+        wants_usage=options is not None and options.include_usage is True,
+        end_user=wanted.user,
+        at_most=PLAIN_TEXT,
+        sticky=_sticky(wanted),
+    )
+    if _UNCOMMON.isdisjoint(fields) and _is_plain(wanted.messages):
+        return call
+    return _bounded(call, wanted)
+
+
+def _limits(wanted: _Body) -> dict[str, int]:
+    """The output limits the caller wrote, by field."""
+    limits: dict[str, int] = {}
+    if wanted.max_completion_tokens is not None:
+        limits["max_completion_tokens"] = wanted.max_completion_tokens
+    if wanted.max_tokens is not None:
+        limits["max_tokens"] = wanted.max_tokens
+    return limits
+
+
+def _bounded(call: Call, wanted: _Body) -> Call | Malformed:
+    """The call with everything counted that is not plain text in, plain text out."""
+    fields, choices = call.fields, call.choices
+    tier = read_service_tier(fields)
+    if isinstance(tier, Malformed):
+        return tier
+    media = _media(wanted)
+    if media.foreign_file:
+        return _invalid("messages", "Files cannot be referred to by 'file_id' here; send 'file_data'.")
+    searches = ((Meter.SEARCHES, choices),) if wanted.web_search_options is not None else ()
+    has_tools = "tools" in fields or "functions" in fields
+    return msgspec.structs.replace(
+        call,
+        output_extra=len(memoryview(fields["prediction"])) if is_set(fields, "prediction") else 0,
+        input_bytes=call.input_bytes - media.payload_bytes + (TOOL_TEMPLATE_TOKENS if has_tools else 0),
+        media_tokens=media.image_tokens + media.audio_tokens,
+        input_open=media.open or bool(searches),
+        at_most=_at_most(media, wanted.modalities or []) | dict(searches),
+        cache_write_meter=Meter.CACHE_WRITE_1H if media.long_cache else Meter.CACHE_WRITE_5M,
+        units=searches,
         service_tier=tier,
         parameters=_parameters(wanted),
-        wants_usage=wanted.stream_options is not None and wanted.stream_options.include_usage is True,
-        end_user=wanted.user,
-        sticky=_sticky(wanted),
     )
 
 
-_SHORT_CACHE = (Meter.INPUT, Meter.CACHED_INPUT, Meter.CACHE_WRITE_5M)
-_LONG_CACHE = (Meter.INPUT, Meter.CACHED_INPUT, Meter.CACHE_WRITE_1H)
-_TEXT_OUTPUT = (Meter.OUTPUT, Meter.REASONING)
-_NOTHING = MediaBounds()
+def _at_most(media: MediaBounds, modalities: list[str]) -> dict[Meter, int]:
+    """Bounds by meter. What is open has none: a document can hold images, a video sound."""
+    bounds = dict(TEXT_ONLY)
+    bounds[Meter.CACHE_WRITE_5M if media.long_cache else Meter.CACHE_WRITE_1H] = 0
+    bounds[Meter.INPUT_IMAGE] = media.image_tokens
+    bounds[Meter.INPUT_AUDIO] = bounds[Meter.CACHED_AUDIO] = media.audio_tokens
+    opened = (Meter.INPUT_IMAGE, Meter.INPUT_AUDIO, Meter.CACHED_AUDIO) if media.open else ()
+    for meter in (*opened, *[_OUTPUT_METERS[modality] for modality in modalities]):
+        bounds.pop(meter, None)
+    return bounds
 
 
 def _media(wanted: _Body) -> MediaBounds:
-    """Sum up what is not text. The common body has none, and shares one empty value."""
-    marks = (wanted.cache_control, wanted.prompt_cache_options)
-    if wanted.prompt_cache_retention is None and marks == (None, None) and _is_plain(wanted.messages):
-        return _NOTHING
-    bounds = MediaBounds(long_cache=is_long(wanted.prompt_cache_retention))
-    for mark in marks:
-        bounds.long_cache = bounds.long_cache or (mark is not None and is_long(mark.ttl))
+    """Sum up what is not text, and the longest cache lifetime asked for."""
+    media = MediaBounds(long_cache=is_long(wanted.prompt_cache_retention))
+    for mark in (wanted.cache_control, wanted.prompt_cache_options):
+        media.long_cache = media.long_cache or (mark is not None and is_long(mark.ttl))
     for message in wanted.messages:
-        bounds.open = bounds.open or is_present(message.audio)  # an earlier spoken answer, kept by the provider
+        media.open = media.open or is_present(message.audio)  # an earlier spoken answer, kept by the provider
         if isinstance(message.content, list):
             for part in message.content:
-                bounds.add(part)
-    return bounds
+                media.add(part)
+    return media
 
 
 def _is_plain(messages: list[_Message]) -> bool:
     return not any(message.audio is not ABSENT or isinstance(message.content, list) for message in messages)
-
-
-def _media_bounds(bounds: MediaBounds) -> tuple[tuple[Meter, int], ...]:
-    if not bounds.image_tokens and not bounds.audio_tokens:
-        return ()
-    pairs = ((Meter.INPUT_IMAGE, bounds.image_tokens), (Meter.INPUT_AUDIO, bounds.audio_tokens))
-    return tuple([(meter, tokens) for meter, tokens in pairs if tokens])
-
-
-def _template_tokens(fields: Fields) -> int:
-    has_tools = "tools" in fields or "functions" in fields
-    return TEMPLATE_TOKENS + TOOL_TEMPLATE_TOKENS if has_tools else TEMPLATE_TOKENS
-
-
-def _prediction_bytes(fields: Fields) -> int:
-    return len(memoryview(fields["prediction"])) if is_set(fields, "prediction") else 0
-
-
-def _output_meters(modalities: list[str] | None) -> tuple[Meter, ...]:
-    if not modalities:
-        return _TEXT_OUTPUT
-    extra = [_OUTPUT_METERS[modality] for modality in dict.fromkeys(modalities) if modality != "text"]
-    return (*_TEXT_OUTPUT, *extra)
 
 
 def _parameters(wanted: _Body) -> tuple[tuple[str, str], ...]:

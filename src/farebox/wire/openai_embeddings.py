@@ -11,7 +11,7 @@ from typing import Annotated, cast
 
 import msgspec
 
-from farebox.tariff.meters import Meter
+from farebox.tariff.meters import TOKENS, Meter
 from farebox.wire.call import MAX_MODEL_LENGTH, TEMPLATE_TOKENS, Call, Fields, Malformed, MalformedCode
 from farebox.wire.json_object import read_as, read_object
 from farebox.wire.price_fields import OPENAI_EMBEDDINGS, read_service_tier, refuse_fields, refused_names
@@ -32,6 +32,7 @@ class _Body(msgspec.Struct, frozen=True, gc=False):
 
 _body = msgspec.json.Decoder(_Body)
 _REFUSED = refused_names(OPENAI_EMBEDDINGS)
+_INPUT_ONLY = {meter: 0 for meter in TOKENS if meter is not Meter.INPUT}
 _FORMATS = (None, "float", "base64")
 
 
@@ -73,8 +74,8 @@ def _call(body: bytes, fields: Fields, wanted: _Body) -> Call | Malformed:
         fields=fields,
         model=wanted.model,
         input_bytes=len(body) + TEMPLATE_TOKENS,
-        input_meters=(Meter.INPUT,),
-        output_meters=(),
+        at_most=_INPUT_ONLY,
+        has_output=False,
         service_tier=tier,
         parameters=dimensions,
         end_user=wanted.user,

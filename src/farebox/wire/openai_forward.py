@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from farebox.wire.call import PLAIN_CHANNEL, Call, Channel, Fields, raw
+from farebox.wire.call import PLAIN_BODY, Call, ChannelBody, Fields, raw
 
 _TRUE = msgspec.Raw(b"true")
 _USAGE_ONLY = msgspec.Raw(b'{"include_usage":true}')
@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def forward(
-    call: Call, *, upstream_model: str, output_limit: int | None = None, channel: Channel = PLAIN_CHANNEL
+    call: Call, *, upstream_model: str, output_limit: int | None = None, channel: ChannelBody = PLAIN_BODY
 ) -> bytes:
     """The body for a channel. `output_limit` is the held output per choice in tokens; None leaves it alone."""
     changes: Fields = dict(channel.overrides)
@@ -26,7 +26,7 @@ def forward(
         changes["model"] = raw(upstream_model)
     if channel.safety_identifier is not None:
         changes["safety_identifier"] = raw(channel.safety_identifier)
-    if output_limit is not None and call.output_meters:
+    if output_limit is not None and call.has_output:
         _clamp(call, output_limit, channel.limit_field, changes)
     if call.stream and channel.stream_usage and not call.wants_usage:
         changes["stream_options"] = _with_usage(call.fields.get("stream_options"))

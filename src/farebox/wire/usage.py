@@ -11,6 +11,7 @@ tokens together exceed the whole they overlap, and the overlap is counted as cac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, cast
 
@@ -32,6 +33,8 @@ class UsageFault(StrEnum):
     PARTS_EXCEED_WHOLE = "parts_exceed_whole"
     TOTAL_MISMATCH = "total_mismatch"
     MORE_INPUT_THAN_SENT = "more_input_than_sent"
+    MORE_THAN_HELD = "more_than_held"
+    """A meter beyond its own bound, such as audio in a call that carried none."""
     MORE_OUTPUT_THAN_LIMIT = "more_output_than_limit"
 
 
@@ -120,15 +123,21 @@ def read_usage(
     return _disjoint(counts, convention, outside or 0, cache_write_meter)
 
 
-def check_bounds(reported: ReportedUsage, *, input_most: int | None, output_most: int | None) -> UsageFault | None:
+def check_bounds(
+    reported: ReportedUsage, *, input_most: int | None, output_most: int | None, at_most: Mapping[Meter, int]
+) -> UsageFault | None:
     """The fault of usage beyond what was sent or allowed; a bound of None does not bind.
 
-    `input_most` is all input in tokens, `output_most` all output of all choices together.
+    `input_most` is all input in tokens, `output_most` all output of all choices together, `at_most` the
+    bounds by meter that the hold was worked out with.
     """
     if input_most is not None and input_tokens(reported.meters) > input_most:
         return UsageFault.MORE_INPUT_THAN_SENT
     if output_most is not None and reported.output > output_most:
         return UsageFault.MORE_OUTPUT_THAN_LIMIT
+    for meter, count in reported.meters.items():
+        if count and count > at_most.get(meter, count):
+            return UsageFault.MORE_THAN_HELD
     return None
 
 
