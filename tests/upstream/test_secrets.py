@@ -84,11 +84,11 @@ def test_a_key_file_others_can_read_is_refused_with_the_command_that_helps(tmp_p
         load_or_create(path)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "nonsense", "00112233 c2hvcnQ=", "zz " + "A" * 43 + "=", "a b c"])
+@pytest.mark.parametrize("text", ["", "\n", "nonsense", "c2hvcnQ=", "A" * 43 + "=\nc2hvcnQ=\n", "a b c", "é"])
 def test_a_damaged_key_file_is_refused_and_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "farebox.key"
-    path.write_text(text)
+    path.write_text(text, "utf-8")
     path.chmod(0o600)
     with pytest.raises(SetupFault, match="damaged"):
         load_or_create(path)
-    assert path.read_text() == text
+    assert path.read_text("utf-8") == text

@@ -5,7 +5,7 @@ key file and only for that row, so a ciphertext copied to another row is worthle
 or puts into an error what it seals or the keys it seals with.
 
     sealed   = version (1 byte, 1) · key id (4) · nonce (24) · AES-256-GCM ciphertext and tag
-    key file = one line per key, `id base64`, both as text; the last line seals, all lines open
+    key file = a key per line, in base64; the last line seals, all lines open; a key's id is drawn from it
 
 The first half of the nonce derives a key for this one message from the key of the file, the second
 half is GCM's own: random nonces may then be drawn without counting messages.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
 import os
 import secrets
@@ -91,7 +92,7 @@ def load_or_create(path: Path) -> KeyRing:
     the owner may read the file, or if it is damaged.
     """
     if not path.exists():
-        _write_new(path, _line(_fresh_key()))
+        _write_new(path, _line(secrets.token_bytes(KEY_BYTES)))
     return KeyRing(_read(path))
 
 
@@ -102,46 +103,44 @@ def rotate(path: Path) -> KeyRing:
     sealed before that. Once nothing `needs_resealing`, older lines may be deleted by hand.
     """
     keys = _read(path)
-    identifier, key = _fresh_key()
+    fresh = secrets.token_bytes(KEY_BYTES)
     beside = path.with_name(path.name + ".new")
     beside.unlink(missing_ok=True)
-    _write_private(beside, "".join(_line(entry) for entry in (*keys.items(), (identifier, key))))
+    _write_private(beside, "".join(_line(key) for key in (*keys.values(), fresh)))
     beside.replace(path)
     _sync_folder(path.parent)
-    return KeyRing({**keys, identifier: key})
+    return KeyRing({**keys, _id_of(fresh): fresh})
 
 
 def _bound_to(header: bytes, row: str) -> bytes:
     return header + row.encode()
 
 
-def _fresh_key() -> tuple[bytes, bytes]:
-    return secrets.token_bytes(KEY_ID_BYTES), secrets.token_bytes(KEY_BYTES)
+def _id_of(key: bytes) -> bytes:
+    return hashlib.sha256(b"farebox key id" + key).digest()[:KEY_ID_BYTES]
 
 
-def _line(entry: tuple[bytes, bytes]) -> str:
-    identifier, key = entry
-    return f"{identifier.hex()} {base64.b64encode(key).decode()}\n"
+def _line(key: bytes) -> str:
+    return base64.b64encode(key).decode() + "\n"
 
 
 def _read(path: Path) -> dict[bytes, bytes]:
     if path.stat().st_mode & 0o077:
         raise SetupFault(f"Others may read the key file {path}. Run: chmod 600 {path}")
     try:
-        keys = dict(_key_of(line) for line in path.read_text("ascii").splitlines() if line.strip())
+        keys = [_key_of(line) for line in path.read_text("ascii").split()]
     except (ValueError, binascii.Error):
-        keys = {}
+        keys = []
     if not keys:
         raise SetupFault(f"The key file {path} is damaged. Restore it from a backup: nothing sealed opens without it.")
-    return keys
+    return {_id_of(key): key for key in keys}
 
 
-def _key_of(line: str) -> tuple[bytes, bytes]:
-    identifier, encoded = line.split()
-    key = base64.b64decode(encoded, validate=True)
-    if len(bytes.fromhex(identifier)) != KEY_ID_BYTES or len(key) != KEY_BYTES:
+def _key_of(line: str) -> bytes:
+    key = base64.b64decode(line, validate=True)
+    if len(key) != KEY_BYTES:
         raise ValueError("not a key line")
-    return bytes.fromhex(identifier), key
+    return key
 
 
 def _write_new(path: Path, text: str) -> None:
