@@ -43,6 +43,13 @@ def server_dir() -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def module_server_dir() -> Iterator[Path]:
+    """As `server_dir`, shared by the tests of one module."""
+    with _server_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """The server all tests share."""

@@ -81,18 +81,23 @@ class EmbeddedPostgres:
 
     def dsn_of(self, database: str, *, role: str = OWNER_ROLE) -> str:
         """The same server, another database or role."""
+        return f"postgresql://{quote(role)}@/{quote(database)}?host={quote(str(self.socket_dir), safe='')}"
+
+    @property
+    def socket_dir(self) -> Path:
+        """The folder of the socket."""
         if self._socket_dir is None:
             raise SetupFault("The embedded PostgreSQL is not started.")
-        return f"postgresql://{quote(role)}@/{quote(database)}?host={quote(str(self._socket_dir), safe='')}"
+        return self._socket_dir
 
     @property
     def cluster(self) -> Path:
         """The folder of the PostgreSQL data itself."""
-        return _cluster_folder(self.data_dir, server_account(self.data_dir))
+        return cluster_folder(self.data_dir, server_account(self.data_dir))
 
     def start(self) -> None:
         """Start the server, or adopt the one that runs; create everything on first use. Blocks until it answers."""
-        _make_data_dir(self.data_dir)
+        make_data_dir(self.data_dir)
         self._claim_serving()
         try:
             with FileLock(self.data_dir / "start.lock"):
@@ -148,7 +153,7 @@ class EmbeddedPostgres:
     def _start_under_lock(self) -> None:
         alone = self._users_lock.take()
         account = server_account(self.data_dir)
-        cluster = _cluster_folder(self.data_dir, account)
+        cluster = cluster_folder(self.data_dir, account)
         binaries = find_binaries(account)
         _create_cluster(cluster, binaries, account)
         _refuse_other_major(cluster, binaries)
@@ -173,7 +178,7 @@ class EmbeddedPostgres:
             raise SetupFault(f"{self.data_dir}/users.lock is held by a program that is not Farebox.")
 
 
-def _make_data_dir(data_dir: Path) -> None:
+def make_data_dir(data_dir: Path) -> None:
     """Others may pass through a directory that root made, towards the server's own, but not look into it."""
     try:
         make_folder(data_dir, 0o711 if os.geteuid() == 0 else 0o700)
@@ -189,7 +194,7 @@ def _make_data_dir(data_dir: Path) -> None:
         )
 
 
-def _cluster_folder(data_dir: Path, account: ServerAccount) -> Path:
+def cluster_folder(data_dir: Path, account: ServerAccount) -> Path:
     """Where the data is; decided once and written down, because permissions can change later."""
     pointer = data_dir / "postgres.location"
     if pointer.exists():

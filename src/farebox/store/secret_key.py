@@ -13,6 +13,7 @@ from pathlib import Path
 
 from farebox.faults import SetupFault
 from farebox.store.binaries import make_folder
+from farebox.store.locks import give_to_folder_owner
 
 KEY_BYTES = 32
 
@@ -42,6 +43,7 @@ def _create(path: Path) -> None:
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            give_to_folder_owner(descriptor, path)
             file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
             file.flush()
             os.fsync(descriptor)
