@@ -165,8 +165,16 @@ def _stamp(lot_id: LotId, amount: int, lot_books: LotBooks, effects: Effects) ->
     for hold in list(lot_books.holds.values()):
         part = min(amount, hold.amount - lapsing_of(hold))
         if part > 0:
-            _restamp(hold, (*hold.lapsing, Lapse(lot_id, Nano(part))), lot_books, effects)
+            _restamp(hold, _with_lapse(hold, lot_id, part), lot_books, effects)
             amount -= part
+
+
+def _with_lapse(hold: Hold, lot_id: LotId, amount: int) -> tuple[Lapse, ...]:
+    """One stamp a lot: a lot whose refund failed after its expiry can lapse under the same hold twice."""
+    lapsing = {lapse.lot_id: lapse for lapse in hold.lapsing}
+    before = lapsing[lot_id].amount if lot_id in lapsing else 0
+    lapsing[lot_id] = Lapse(lot_id, Nano(before + amount))
+    return tuple(lapsing.values())
 
 
 def _restamp(hold: Hold, lapsing: tuple[Lapse, ...], lot_books: LotBooks, effects: Effects) -> None:

@@ -10,8 +10,8 @@ refundable), `grant` (category, priority, expires), `adjust`, `hold`, `extend`, 
 `void`, `expire`, `late`, `refund` (amount), `refund_done`, `refund_back`, `chargeback`,
 `replay` (the last step again: nothing may change). Checks: a total (`available`, `held`,
 `refunding`, `owed`, `spent`), an operator's side (`revenue`, `shortfall`, …), or a lot
-(`lot p remaining 60`). Names may be left out where there is only one. The audit runs after
-every step.
+(`lot p remaining 60`; whoever looks at a lot burns first). Names may be left out where there
+is only one. The audit runs after every step.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from farebox.ledger.commands import (
     Side,
 )
 from farebox.ledger.invariants import flows_of, spent
+from farebox.ledger.lots import burn
 from farebox.ledger.refunds import refunded_amount
 from farebox.money import Nano, format_credits, parse_credits
 
@@ -91,7 +92,10 @@ class Stage:
         match verb, amount:
             case (("void" | "expire"), None):
                 return lambda: getattr(teller, verb)(name)
-            case (("hold" | "extend" | "capture" | "late"), int()):
+            case ("extend", int()):
+                nth = self.moves
+                return lambda: teller.extend(name, amount, nth)
+            case (("hold" | "capture" | "late"), int()):
                 return lambda: getattr(teller, verb)(name, amount)
             case _:
                 command = self._command(verb, name, amount, options)
@@ -138,6 +142,7 @@ class Stage:
 
     def _seen(self, verb: str, rest: list[str]) -> int:
         if verb == "lot":
+            burn(self.teller.books, self.teller.lot_books)
             return getattr(self.teller.lot(rest[0]), rest[1])
         if verb == "spent":
             return spent(flows_of(self.teller.entries))

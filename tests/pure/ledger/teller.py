@@ -48,8 +48,8 @@ class Teller:
         hold = Hold(HoldId(f"hold_{name}"), ACCOUNT, KeyId("key_1"), Nano(amount), self.now_us, self.now_us + 10**9)
         return self._once(f"open {name}", lambda: self._open(hold))
 
-    def extend(self, name: str, by: int) -> Answer:
-        return self._once(f"extend {name} {len(self.once)}", lambda: self._extend(HoldId(f"hold_{name}"), by))
+    def extend(self, name: str, by: int, nth: int = 0) -> Answer:
+        return self._once(f"extend {name} {nth}", lambda: self._extend(HoldId(f"hold_{name}"), by))
 
     def capture(self, name: str, charge: int) -> Answer:
         return self._end(name, HoldEnd.CAPTURED, lambda hold, lots: machine.capture(self.books, hold, charge, lots))

@@ -106,7 +106,6 @@ LOTS = {
         grant      soon 10 expires 30
         hold       h    35
         capture    h    35
-        adjust     x    1
         lot        soon burned 10
         lot        g    burned 10
         lot        p    burned 10
@@ -117,7 +116,6 @@ LOTS = {
         grant      now  10 priority 0
         hold       h    12
         capture    h    12
-        adjust     x    1
         lot        now  burned 10
         lot        late burned 2
     """,
@@ -133,7 +131,6 @@ LOTS = {
         available  0
         expired    6
         capture    i 10
-        adjust     x 1
         lot        b burned 10
     """,
     "several expiries crossed at once are worked off in the order of their times": """
@@ -345,18 +342,13 @@ REFUNDS = {
         capture    h 20
         available  0
         promotional 0
-        adjust     x 1
         lot        p burned 20
     """,
     "nothing is refunded when the bonus ate more than is left": """
-        purchase   p 100 bonus 20 expires 30
-        hold       h 90
-        capture    h 90
-        adjust     a 1
-        lot        p remaining 10
-        grant      g 1
-        hold       i 20
-        capture    i 20
+        purchase   p 100 bonus 20
+        hold       h 105
+        capture    h 105
+        available  15
         refund     p           | nothing_to_refund
     """,
     "credits that come back to an expired lot expire at once": """
