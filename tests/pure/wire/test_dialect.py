@@ -1,0 +1,36 @@
+"""Every dialect keeps the same promises to the relay."""
+
+from __future__ import annotations
+
+import pytest
+from tests.pure.wire.bodies import chat_body, written
+
+from farebox.wire.call import Call, Malformed
+from farebox.wire.dialect import DIALECTS, Dialect, dialect_at
+from farebox.wire.price_fields import Treatment
+
+BODIES = {"openai_chat": chat_body(stream=True), "openai_embeddings": written({"model": "m", "input": "x"})}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_a_dialect_reads_bounds_and_forwards(dialect: Dialect) -> None:
+    call = dialect.parse(BODIES[dialect.name])
+    assert isinstance(call, Call)
+    assert dialect.text_of(call)
+    assert dialect.tokens_beside_text(call) >= 0
+    assert b'"up"' in dialect.forward(call, upstream_model="up")
+    assert dialect.meter(call).feed(b": ping\n\n") == b": ping\n\n"
+    assert isinstance(dialect.parse(b"{"), Malformed)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_each_price_field_has_one_row_that_says_how(dialect: Dialect) -> None:
+    names = [row.name for row in dialect.price_fields]
+    assert len(names) == len(set(names))
+    assert all(row.how and isinstance(row.treatment, Treatment) for row in dialect.price_fields)
+
+
+def test_dialects_are_found_by_their_route() -> None:
+    assert {dialect.path for dialect in DIALECTS} == {"/v1/chat/completions", "/v1/embeddings"}
+    assert all(dialect_at(dialect.path) is dialect for dialect in DIALECTS)
+    assert dialect_at("/v1/else") is None
