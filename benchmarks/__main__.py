@@ -1,0 +1,5 @@
+"""`python -m benchmarks` runs every measurement."""
+
+from benchmarks.bench import main
+
+main()
