@@ -12,18 +12,30 @@ changes nothing; the store loads the account's lots and open holds and asks agai
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
-
-import msgspec
 
 from farebox.admission.admit import admit, extend, reserve, settle
 from farebox.admission.budgets import Announcement
+from farebox.admission.commands import (
+    Admit,
+    Answer,
+    Capture,
+    Command,
+    Ended,
+    Extend,
+    Extended,
+    LateCharge,
+    NeedsLots,
+    Opened,
+    OpenHold,
+    Refused,
+    Void,
+    account_and_key_of,
+)
 from farebox.admission.holding import covered_output
+from farebox.admission.rate_limits import rate_now
 from farebox.admission.refusals import Refusal
 from farebox.admission.state import (
     AccountGate,
-    AdmissionRequest,
-    Admitted,
     Gates,
     KeyGate,
     Rules,
@@ -31,136 +43,14 @@ from farebox.admission.state import (
 )
 from farebox.admission.state import Settlement as GateSettlement
 from farebox.faults import LawBroken
-from farebox.ids import AccountId, HoldId, KeyId
+from farebox.ids import AccountId, KeyId
 from farebox.ledger import machine
 from farebox.ledger.commands import Books, Effects, Hold, HoldEnd, Lot, LotBooks
 from farebox.ledger.lots import due_expiry
 from farebox.ledger.machine import Settlement
 from farebox.money import Nano
 
-
-class IdempotencyClaim(msgspec.Struct, frozen=True, gc=False):
-    """The caller's idempotency key and what its request looked like."""
-
-    key: str
-    fingerprint: bytes
-
-
-class Admit(msgspec.Struct, frozen=True, gc=False):
-    """Hold first (Law 1): may this request run, and what does it hold?"""
-
-    account_id: AccountId
-    key_id: KeyId
-    hold_id: HoldId
-    request: AdmissionRequest
-    hold_ttl_us: int
-    model: str
-    boot: int
-    described: str
-    """What the request was, as JSON: method, model, offers, card version."""
-    catalogue_version: int = 0
-    """The catalogue the request was worked out with; an older one than the books know means: look again."""
-    prices_from_us: int = 0
-    prices_until_us: int | None = None
-    """The span in which the card it was estimated with is in force; outside it the caller looks again."""
-    claim: IdempotencyClaim | None = None
-
-
-class OpenHold(msgspec.Struct, frozen=True, gc=False):
-    """A hold as its process knows it: the row, how often it changed, and what it is for."""
-
-    hold: Hold
-    revision: int
-    model: str
-
-
-class Extend(msgspec.Struct, frozen=True, gc=False):
-    """Output flows: hold more, up to what `request` may cause."""
-
-    open: OpenHold
-    request: AdmissionRequest
-
-
-class Capture(msgspec.Struct, frozen=True, gc=False):
-    """The charge of a request: `amount` to revenue, the rest of the hold released at once."""
-
-    open: OpenHold
-    amount: Nano
-    tokens_used: int
-    """Input and output tokens without cache reads, for the tokens-per-minute window."""
-    stamp: str
-    """The row of the failure policy that applied."""
-    receipt: str
-    kept: bytes | None = None
-    """The sealed answer, when the caller gave an idempotency key."""
-    kept_until_us: int = 0
-    keyed: bool = False
-
-
-class Void(msgspec.Struct, frozen=True, gc=False):
-    """The hold ends without a charge."""
-
-    open: OpenHold
-    stamp: str
-    receipt: str
-    ended: HoldEnd = HoldEnd.VOIDED
-    keyed: bool = False
-
-
-class LateCharge(msgspec.Struct, frozen=True, gc=False):
-    """A capture whose hold has ended meanwhile: charged from what is available."""
-
-    capture: Capture
-
-
-Command = Admit | Extend | Capture | Void | LateCharge
 Columns = tuple[object, ...]
-
-
-def account_and_key_of(command: Command) -> tuple[AccountId, KeyId]:
-    """Whose rows a command needs locked."""
-    if isinstance(command, Admit):
-        return command.account_id, command.key_id
-    hold = command.capture.open.hold if isinstance(command, LateCharge) else command.open.hold
-    return hold.account_id, hold.key_id
-
-
-def hold_of(command: Command) -> HoldId:
-    """The hold a command opens, changes or ends."""
-    if isinstance(command, Admit):
-        return command.hold_id
-    return command.capture.open.hold.id if isinstance(command, LateCharge) else command.open.hold.id
-
-
-class NeedsLots(NamedTuple):
-    """Load the account's lots and open holds, then decide again."""
-
-    account_id: AccountId
-
-
-class Opened(msgspec.Struct, frozen=True, gc=False):
-    """Admitted, and its hold is in the batch."""
-
-    admitted: Admitted
-    open: OpenHold
-    now_us: int
-
-
-class Extended(msgspec.Struct, frozen=True, gc=False):
-    open: OpenHold
-    output_tokens: int
-
-
-class Ended(msgspec.Struct, frozen=True, gc=False):
-    """A hold's end: what was charged and what the account has now."""
-
-    amount: Nano
-    available: Nano
-    shortfall: Nano
-    announcements: tuple[Announcement, ...] = ()
-
-
-Answer = Opened | Extended | Ended | Refusal | Stale | NeedsLots
 
 
 class AccountState:
@@ -267,8 +157,10 @@ class Batch:
             return Stale(0, 0)
         gates = self._gates(account, key)
         decision = admit(gates, command.request, now_us=now_us)
-        if not isinstance(decision, Admitted):
+        if isinstance(decision, Stale):
             return decision
+        if isinstance(decision, Refusal):
+            return Refused(decision, rate_now(gates, now_us=now_us))
         reserve(gates, decision, now_us=now_us)
         machine.open_hold(account.books, decision.amount)
         hold = Hold(
@@ -282,7 +174,7 @@ class Batch:
         )
         self._note_opened(command, hold)
         account.changed = key.changed = True
-        return Opened(decision, OpenHold(hold, 0, command.model), now_us)
+        return Opened(decision, OpenHold(hold, 0, command.model), now_us, rate_now(gates, now_us=now_us))
 
     def _is_current(self, command: Admit, now_us: int) -> bool:
         if command.catalogue_version < self._catalogue_version or now_us < command.prices_from_us:
@@ -315,7 +207,9 @@ class Batch:
         if command.keyed:
             self.writes.completed.append((hold.account_id, hold.id))
         if command.kept is not None:
-            self.writes.kept.append((hold.account_id, hold.id, command.kept, command.kept_until_us))
+            self.writes.kept.append(
+                (hold.account_id, hold.id, command.fingerprint, command.kept, command.kept_until_us)
+            )
         return _answer(account, settlement, announcements)
 
     def _void(self, command: Void, account: AccountState, key: KeyState) -> Answer:

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from farebox.admission.batch import Void
+from farebox.admission.commands import Void
 from farebox.faults import LedgerUnavailable
 from farebox.ledger.commands import HoldEnd
 from farebox.store import statements

@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import asyncpg
+import msgspec
 
-from farebox.admission.batch import (
-    AccountState,
+from farebox.admission.batch import AccountState, Batch
+from farebox.admission.commands import (
     Admit,
     Answer,
-    Batch,
     Capture,
     Command,
     Ended,
@@ -128,22 +128,7 @@ async def _as_it_is(session: LedgerSession, command: Command) -> Command:
 
 def _with_hold(command: Capture | Void | Extend, current: OpenHold) -> Command:
     current = OpenHold(current.hold, current.revision, command.open.model)
-    match command:
-        case Extend():
-            return Extend(current, command.request)
-        case Void():
-            return Void(current, command.stamp, command.receipt, command.ended, command.keyed)
-        case Capture():
-            return Capture(
-                current,
-                command.amount,
-                command.tokens_used,
-                command.stamp,
-                command.receipt,
-                command.kept,
-                command.kept_until_us,
-                command.keyed,
-            )
+    return msgspec.structs.replace(command, open=current)
 
 
 class LockedAccount:

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from farebox.admission.batch import AccountState, KeyState, OpenHold
+from farebox.admission.batch import AccountState, KeyState
+from farebox.admission.commands import OpenHold
 from farebox.admission.state import AccountGate, Budget, KeyGate, Limits, OnLowCredits
 from farebox.ids import AccountId, HoldId, KeyId, LotId
 from farebox.ledger.commands import Books, Hold, Lapse, Lot, LotBooks, LotCategory

@@ -18,17 +18,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from farebox.admission.batch import (
-    AccountState,
-    Answer,
-    Batch,
-    Command,
-    NeedsLots,
-    Opened,
-    Void,
-    account_and_key_of,
-    hold_of,
-)
+from farebox.admission.batch import AccountState, Batch
+from farebox.admission.commands import Admit, Answer, Command, NeedsLots, Opened, Void, account_and_key_of, hold_of
 from farebox.admission.state import Rules
 from farebox.faults import LedgerUnavailable
 from farebox.ids import AccountId
@@ -187,7 +178,10 @@ class LedgerWriter:
             await asyncio.sleep(due)
 
     def _take(self) -> list[_Waiting]:
-        """Everything waiting, at most one command a hold, up to the next solo; given-up ones are dropped."""
+        """Everything waiting, at most one command a hold, up to the next solo.
+
+        A command whose caller gave up is dropped; an end whose caller was cancelled still counts (Law 2).
+        """
         taken: list[_Waiting] = []
         touched: set[str] = set()
         while self._queue and len(taken) < BATCH_LIMIT:
@@ -195,7 +189,7 @@ class LedgerWriter:
             if isinstance(waiting, _Solo) or hold_of(waiting.command) in touched:
                 break
             self._queue.popleft()
-            if not waiting.future.done():
+            if not waiting.future.done() or (waiting.future.cancelled() and not isinstance(waiting.command, Admit)):
                 touched.add(hold_of(waiting.command))
                 taken.append(waiting)
         return taken

@@ -74,6 +74,10 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     enabled: bool = True
     bills_after_disconnect: bool = True
     """False: the provider stops billing when told, so a stream whose client left is closed."""
+    limit_field: str = "max_completion_tokens"
+    """Where an output limit goes when the caller wrote none; older servers know `max_tokens` only."""
+    stream_usage: bool = True
+    """Whether the provider understands `stream_options.include_usage`."""
     proxy: str | None = None
     timeouts: ChannelTimeouts = ChannelTimeouts()
 

@@ -222,10 +222,12 @@ CREATE INDEX idempotency_of_hold ON idempotency (account_id, hold_id);
 CREATE TABLE kept_answers (
     account_id text    COLLATE "C" NOT NULL,
     hold_id    text    COLLATE "C" NOT NULL,
+    fingerprint bytea  NOT NULL,
     sealed     bytea   NOT NULL,
     expires_us bigint  NOT NULL,
     PRIMARY KEY (account_id, hold_id)
 );
+CREATE INDEX kept_answers_by_fingerprint ON kept_answers (account_id, fingerprint);
 CREATE INDEX kept_answers_by_expiry ON kept_answers (expires_us);
 
 -- Processes alive: each holds a session advisory lock on its row's number.

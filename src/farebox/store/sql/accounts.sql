@@ -112,6 +112,16 @@ SELECT fingerprint, hold_id, completed FROM idempotency WHERE account_id = $1 AN
 -- name: kept_answer
 SELECT sealed FROM kept_answers WHERE account_id = $1 AND hold_id = $2 AND expires_us > unix_us()
 
+-- name: kept_by_fingerprint
+SELECT hold_id, sealed FROM kept_answers
+WHERE account_id = $1 AND fingerprint = $2 AND expires_us > unix_us()
+ORDER BY hold_id DESC LIMIT 1
+
+-- name: running_like
+SELECT id FROM holds
+WHERE account_id = $1 AND key_id = $2 AND request ->> 'fingerprint' = $3
+ORDER BY id DESC LIMIT 1
+
 -- name: drop_old_answers
 DELETE FROM kept_answers WHERE (account_id, hold_id) IN (
     SELECT account_id, hold_id FROM kept_answers WHERE expires_us < unix_us() LIMIT 500)

@@ -137,8 +137,8 @@ freed AS (
 
 -- name: part_kept
 kept AS (
-    INSERT INTO kept_answers (account_id, hold_id, sealed, expires_us)
-    SELECT * FROM unnest($::text[], $::text[], $::bytea[], $::bigint[])
+    INSERT INTO kept_answers (account_id, hold_id, fingerprint, sealed, expires_us)
+    SELECT * FROM unnest($::text[], $::text[], $::bytea[], $::bytea[], $::bigint[])
     RETURNING 1
 )
 

@@ -1,0 +1,168 @@
+"""Headers in and out: credentials and wishes of a request, standing and charge of an answer."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+
+import msgspec
+
+from farebox.admission.rate_limits import RateNow
+from farebox.money import AmountError, Nano, format_credits, parse_positive_credits
+from farebox.relay.ask import Charged, Headers, Standing
+
+EXPOSED = (
+    b"x-request-id, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-used, x-ratelimit-reset, "
+    b"x-ratelimit-resource, x-request-priority, x-credits-charged, x-credits-remaining, x-billing-method, "
+    b"x-queue-wait-ms, retry-after"
+)
+MAX_IDEMPOTENCY_KEY = 255
+
+
+class Wishes(msgspec.Struct, gc=False):
+    """What a request's headers say, beside what is only passed on."""
+
+    secret: str = ""
+    idempotency_key: str | None = None
+    ceiling: Nano | None = None
+    retry_count: int = 0
+    forwarded_for: str = ""
+    origin: bytes = b""
+    content_length: int = 0
+    problem: str | None = None
+    """The name of a header that cannot be read."""
+
+
+def read_headers(headers: Headers) -> Wishes:
+    """One pass over the headers of a request."""
+    wishes = Wishes()
+    for name, value in headers:
+        read = _READERS.get(name)
+        if read is not None:
+            read(wishes, value)
+    return wishes
+
+
+def _authorization(wishes: Wishes, value: bytes) -> None:
+    scheme, _, credentials = value.partition(b" ")
+    if scheme.lower() == b"bearer":
+        wishes.secret = credentials.strip().decode("latin-1")
+
+
+def _api_key(wishes: Wishes, value: bytes) -> None:
+    wishes.secret = wishes.secret or value.strip().decode("latin-1")
+
+
+def _idempotency_key(wishes: Wishes, value: bytes) -> None:
+    if not value or len(value) > MAX_IDEMPOTENCY_KEY or not value.isascii():
+        wishes.problem = "idempotency-key"
+        return
+    wishes.idempotency_key = value.decode("ascii")
+
+
+def _max_credits(wishes: Wishes, value: bytes) -> None:
+    try:
+        wishes.ceiling = parse_positive_credits(value.decode("latin-1"))
+    except AmountError:
+        wishes.problem = "x-max-credits"
+
+
+def _retry_count(wishes: Wishes, value: bytes) -> None:
+    if value.isdigit() and len(value) < 4:
+        wishes.retry_count = int(value)
+
+
+def _forwarded_for(wishes: Wishes, value: bytes) -> None:
+    text = value.decode("latin-1")
+    wishes.forwarded_for = f"{wishes.forwarded_for},{text}" if wishes.forwarded_for else text
+
+
+def _origin(wishes: Wishes, value: bytes) -> None:
+    wishes.origin = value
+
+
+def _content_length(wishes: Wishes, value: bytes) -> None:
+    if value.isdigit() and len(value) < 16:
+        wishes.content_length = int(value)
+
+
+_READERS = {
+    b"authorization": _authorization,
+    b"x-api-key": _api_key,
+    b"x-goog-api-key": _api_key,
+    b"idempotency-key": _idempotency_key,
+    b"x-max-credits": _max_credits,
+    b"x-stainless-retry-count": _retry_count,
+    b"x-forwarded-for": _forwarded_for,
+    b"origin": _origin,
+    b"content-length": _content_length,
+}
+
+
+def client_address(peer: str | None, forwarded_for: str, trusted: tuple[str, ...]) -> str | None:
+    """The client's address: the last one that no trusted proxy put there."""
+    if peer is None or not forwarded_for or not trusted or not _is_trusted(peer, trusted):
+        return peer
+    for address in reversed([each.strip() for each in forwarded_for.split(",")]):
+        if not _is_trusted(address, trusted):
+            return address
+    return peer
+
+
+@lru_cache(maxsize=4096)
+def _is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in ip_network(each, strict=False) for each in trusted)
+
+
+def standing_headers(standing: Standing) -> Headers:
+    """On every answer once the key is known. Unlimited is written `unlimited`."""
+    rate = standing.rate
+    return [
+        (b"x-ratelimit-limit", _count(rate.limit)),
+        (b"x-ratelimit-remaining", _count(rate.remaining)),
+        (b"x-ratelimit-used", b"%d" % rate.used),
+        (b"x-ratelimit-reset", b"%d" % rate.reset_s),
+        (b"x-ratelimit-resource", standing.resource.encode()),
+        (b"x-request-priority", b"%d" % standing.priority),
+    ]
+
+
+def charge_headers(charged: Charged) -> Headers:
+    """On a buffered charged answer."""
+    return [
+        (b"x-credits-charged", format_credits(charged.amount).encode()),
+        (b"x-credits-remaining", format_credits(charged.remaining).encode()),
+        (b"x-billing-method", charged.method.encode()),
+        (b"x-queue-wait-ms", b"%d" % charged.queue_wait_ms),
+    ]
+
+
+def cors_headers(origin: bytes, allowed: frozenset[bytes]) -> Headers:
+    """For a browser on an allowed origin; nothing for others."""
+    if not origin or (origin not in allowed and b"*" not in allowed):
+        return []
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-expose-headers", EXPOSED),
+        (b"vary", b"origin"),
+    ]
+
+
+PREFLIGHT: Headers = [
+    (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"*, authorization, content-type, x-api-key, x-goog-api-key, idempotency-key"),
+    (b"access-control-max-age", b"86400"),
+]
+
+
+def no_rate() -> RateNow:
+    """For a key that was never read."""
+    return RateNow(None, None, 0, 0)
+
+
+def _count(value: int | None) -> bytes:
+    return b"unlimited" if value is None else b"%d" % value

@@ -1,0 +1,108 @@
+"""An answer that is not streamed: read whole, metered, charged, then handed over (Law 3).
+
+A client that leaves changes nothing about it: the answer is read to its end and charged as
+reported, and kept for the SDK's own retry.
+"""
+
+from __future__ import annotations
+
+from farebox.admission.refusals import Refusal, RefusalCode
+from farebox.relay.ask import Answered, Charged, Client, PassedOn, Refused, Reply
+from farebox.relay.attempts import CallerRefused, NotSent, Sent, Upstreams
+from farebox.relay.job import Job, Stamp
+from farebox.relay.passing import headers_to_pass
+from farebox.relay.policy import is_empty
+from farebox.relay.settle import Kept, Settler
+from farebox.relay.watch import OutputCount
+from farebox.tariff.compiled import Method
+from farebox.tariff.meters import output_tokens
+from farebox.tariff.rate import UsageSource
+from farebox.upstream.trouble import UpstreamFault
+from farebox.wire.call import is_set
+from farebox.wire.openai_answer import Answer
+
+ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+class Buffered:
+    """Answers whole bodies for the requests of this process."""
+
+    def __init__(self, upstreams: Upstreams, settler: Settler) -> None:
+        self._upstreams = upstreams
+        self._settler = settler
+
+    async def answer(self, job: Job, client: Client) -> Reply:
+        """Send, read, charge. A body that breaks off is tried elsewhere: nothing was sent to the client yet."""
+        while True:
+            sent = await self._upstreams.send(job)
+            if not isinstance(sent, Sent):
+                return await refused_upstream(job, sent, self._settler)
+            try:
+                body = await sent.response.read(ANSWER_LIMIT_BYTES)
+            except UpstreamFault as fault:
+                self._upstreams.failed(job, sent, fault)
+                continue
+            except BaseException:
+                self._upstreams.close(sent)
+                raise
+            answer = job.ask.dialect.read_answer(body, job.prepared.call)
+            if answer is None:
+                self._upstreams.failed(job, sent, UpstreamFault("the answer is not of its dialect"))
+                continue
+            self._upstreams.done(sent)
+            return await self._charge(job, answer, sent, client)
+
+    async def _charge(self, job: Job, answer: Answer, sent: Sent, client: Client) -> Reply:
+        judged = await self._settler.judge(job, answer.usage, OutputCount(answer.output, _family(job)))
+        flags = judged.flags
+        if _is_free(job, answer, output_tokens(judged.usage)):
+            ended = await self._settler.void(job, Stamp.EMPTY, flags=flags)
+            return _answered(job, answer.body, ended.amount, ended.available, sent)
+        charge = self._settler.price(job, judged, service_tier=answer.service_tier)
+        stamp = Stamp.PROVIDER if judged.source is UsageSource.PROVIDER else Stamp.COUNTED
+        if client.left:
+            stamp = Stamp.CLIENT_LEFT_DRAINED
+        kept = Kept(answer.body, False) if job.keyed or client.left else None
+        ended = await self._settler.capture(job, charge, stamp, flags=flags, kept=kept)
+        return _answered(job, answer.body, ended.amount, ended.available, sent)
+
+
+async def refused_upstream(job: Job, outcome: CallerRefused | NotSent, settler: Settler) -> Reply:
+    """Nobody served it: give the hold back, then say why."""
+    if isinstance(outcome, CallerRefused):
+        await settler.void(job, Stamp.CALLER_REFUSED)
+        return PassedOn(outcome.status, outcome.error, job.standing())
+    await settler.void(job, outcome.stamp)
+    return Refused(outcome.refusal, job.standing())
+
+
+def ledger_refusal() -> Refusal:
+    """Law 6: without the ledger there is no answer."""
+    return Refusal(
+        RefusalCode.LEDGER_UNAVAILABLE,
+        "The ledger cannot be reached, so nothing can be charged or answered. Try again shortly.",
+        retry_after_s=2,
+        retry_helps=True,
+    )
+
+
+def has_stop(job: Job) -> bool:
+    """Whether the caller gave stop sequences."""
+    return is_set(job.prepared.call.fields, "stop")
+
+
+def _is_free(job: Job, answer: Answer, output: int) -> bool:
+    if not job.prepared.call.has_output:
+        return False
+    if job.prepared.method is Method.CALL and answer.output.seen:
+        return False
+    return is_empty(output_tokens=output, finish_reasons=list(answer.finish_reasons.values()), has_stop=has_stop(job))
+
+
+def _answered(job: Job, body: bytes, amount: int, available: int, sent: Sent) -> Answered:
+    charged = Charged(amount, available, job.prepared.method.value, job.queue_wait_ms)  # type: ignore[arg-type]
+    return Answered(body, job.standing(), charged, headers_to_pass(sent.response.headers))
+
+
+def _family(job: Job) -> str | None:
+    return job.prepared.priced.model.tokenizer

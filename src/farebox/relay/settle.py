@@ -1,0 +1,234 @@
+"""The end of a request's hold: usage to charge, charge to the ledger, and what the receipt keeps.
+
+Every request that holds ends here, once (Law 2), by a row of the failure policy (Law 5). An
+answer's last byte waits for `capture` (Law 3). When the ledger cannot answer, the end is tried
+again under the same identity for as long as `CAPTURE_PATIENCE_S`; after that the customer gets
+an error, and the hold is ended in the background: voided, or, where the charge turns out to be
+committed, reversed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from farebox.admission.commands import Capture, Ended, Void
+from farebox.faults import LawBroken, LedgerUnavailable
+from farebox.money import Nano
+from farebox.relay.counting import count_input
+from farebox.relay.job import Attempt, Job, Stamp
+from farebox.relay.watch import OutputCount
+from farebox.store.ledger_writer import LedgerWriter
+from farebox.tariff.compiled import Method, Unpriced
+from farebox.tariff.conditions import Circumstances
+from farebox.tariff.meters import Meter, Usage
+from farebox.tariff.rate import Basis, Charge, UsageSource, rate
+from farebox.upstream.secrets import KeyRing
+from farebox.wire.usage import ReportedUsage, UsageFault, check_bounds, counted_usage, read_usage
+
+CAPTURE_PATIENCE_S = 20.0
+KEPT_FOR_US = 24 * 3600 * 1_000_000
+JOINABLE_FOR_US = 10 * 60 * 1_000_000
+KEPT_LIMIT_BYTES = 8 * 1024 * 1024
+
+_CACHE_READS = (Meter.CACHED_INPUT, Meter.CACHED_AUDIO)
+
+
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a charge row keeps beside its columns: enough to work the charge out again (Law 8)."""
+
+    request_id: str
+    charge: Charge | None = None
+    attempts: tuple[Attempt, ...] = ()
+    flags: tuple[str, ...] = ()
+    """Why usage was not believed, and the like."""
+    queue_wait_ms: int = 0
+    stream: bool = False
+    dialect: str = ""
+
+
+class Judged(msgspec.Struct, frozen=True, gc=False):
+    """Usage to charge by, and where it came from."""
+
+    usage: Usage
+    source: UsageSource
+    flags: tuple[str, ...] = ()
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """An answer kept for its caller, sealed in the database."""
+
+    body: bytes
+    stream: bool
+
+
+class Settler:
+    """Ends holds for the requests of this process."""
+
+    def __init__(
+        self,
+        writer: LedgerWriter,
+        key_ring: KeyRing,
+        *,
+        committed: Callable[[Job, Ended], None],
+        reverse: Callable[[Job, Nano], Awaitable[None]],
+    ) -> None:
+        self._writer = writer
+        self._key_ring = key_ring
+        self._committed = committed
+        self._reverse = reverse
+        self._unresolved: set[asyncio.Task[None]] = set()
+
+    async def judge(self, job: Job, stated: msgspec.Raw | None, output: OutputCount) -> Judged:
+        """The usage to charge a complete answer by: as reported if plausible, else counted and flagged."""
+        fault = UsageFault.MISSING
+        if stated is not None:
+            call = job.prepared.call
+            read = read_usage(stated, job.ask.dialect.convention, cache_write_meter=call.cache_write_meter)
+            problem = read if isinstance(read, UsageFault) else _bounds_fault(job, read)
+            if isinstance(read, ReportedUsage) and problem is None:
+                return Judged(read.meters, UsageSource.PROVIDER)
+            fault = problem or fault
+        return await self.counted(job, output, flags=(f"usage_{fault.value}",))
+
+    async def counted(self, job: Job, output: OutputCount, *, flags: tuple[str, ...] = ()) -> Judged:
+        """The usage as we counted it: the prompt's text, and the output seen."""
+        model = job.prepared.priced.model
+        given = await count_input(job.ask.dialect, job.prepared.call, model.tokenizer)
+        produced, reasoned = await output.total()
+        has_output = job.prepared.call.has_output
+        usage = counted_usage(
+            input_count=given, output_count=produced if has_output else None, reasoning_count=reasoned
+        )
+        return Judged(usage, UsageSource.COUNTED, flags)
+
+    def price(self, job: Job, judged: Judged, *, service_tier: str | None, at_most: Nano | None = None) -> Charge:
+        """Rate a usage by the card in force on arrival. A meter without a price is not charged, but flagged."""
+        prepared = job.prepared
+        basis = Basis(
+            prepared.method,
+            Circumstances(job.now_us, service_tier=service_tier, parameters=dict(prepared.call.parameters)),
+            judged.usage,
+            judged.source,
+            prepared.call.choices if prepared.method is Method.CALL else 0,
+            offer=job.channel,
+            at_most=at_most,
+        )
+        charge = rate(prepared.price.card, basis)
+        if isinstance(charge, Unpriced):
+            raise LawBroken(10, f"{prepared.model_id} was admitted and a meter of its usage has no price")
+        return msgspec.structs.replace(charge, upstream_cost=_upstream_cost(job, basis))
+
+    async def capture(
+        self, job: Job, charge: Charge, stamp: Stamp, *, flags: tuple[str, ...] = (), kept: Kept | None = None
+    ) -> Ended:
+        """Commit the charge; only then may the answer's last byte go out (Law 3).
+
+        Raises `LedgerUnavailable` when that could not be confirmed; the end is then seen to here.
+        """
+        sealed = self._seal(job, kept)
+        command = Capture(
+            job.hold,
+            charge.amount,
+            _tokens_used(charge),
+            stamp.value,
+            _encode(self._receipt(job, charge, flags)).decode(),
+            sealed,
+            job.now_us + (KEPT_FOR_US if job.keyed else JOINABLE_FOR_US),
+            job.keyed,
+            job.fingerprint,
+        )
+        return await self._end(job, command, stamp)
+
+    async def void(self, job: Job, stamp: Stamp, *, flags: tuple[str, ...] = ()) -> Ended:
+        """End the hold without a charge. Raises as `capture` does."""
+        receipt = _encode(self._receipt(job, None, flags)).decode()
+        return await self._end(job, Void(job.hold, stamp.value, receipt, keyed=job.keyed), stamp)
+
+    async def close(self) -> None:
+        """Wait for ends that are still being seen to."""
+        if self._unresolved:
+            await asyncio.wait(self._unresolved, timeout=CAPTURE_PATIENCE_S)
+
+    async def _end(self, job: Job, command: Capture | Void, stamp: Stamp) -> Ended:
+        try:
+            ended = await self._writer.submit(command, patience_s=CAPTURE_PATIENCE_S)
+        except LedgerUnavailable:
+            task = asyncio.create_task(self._resolve_later(job))
+            self._unresolved.add(task)
+            task.add_done_callback(self._unresolved.discard)
+            raise
+        if not isinstance(ended, Ended):
+            raise LawBroken(2, f"the end of {job.hold.hold.id} was answered with {type(ended).__name__}")
+        job.trace.stamp = stamp.value
+        self._committed(job, ended)
+        return ended
+
+    async def _resolve_later(self, job: Job) -> None:
+        """The customer got an error: void the hold; a charge found committed is given back."""
+        void = Void(
+            job.hold, Stamp.LEDGER_UNAVAILABLE.value, _encode(self._receipt(job, None, ())).decode(), keyed=job.keyed
+        )
+        while True:
+            try:
+                ended = await self._writer.submit(void, patience_s=CAPTURE_PATIENCE_S)
+            except LedgerUnavailable:
+                await asyncio.sleep(1)
+                continue
+            if isinstance(ended, Ended) and ended.amount and not job.keyed:
+                await self._reverse(job, ended.amount)
+            return
+
+    def _receipt(self, job: Job, charge: Charge | None, flags: tuple[str, ...]) -> Receipt:
+        return Receipt(
+            job.ask.request_id,
+            charge,
+            tuple(job.attempts),
+            flags,
+            job.queue_wait_ms,
+            job.prepared.call.stream,
+            job.ask.dialect.name,
+        )
+
+    def _seal(self, job: Job, kept: Kept | None) -> bytes | None:
+        if kept is None or len(kept.body) > KEPT_LIMIT_BYTES:
+            return None
+        return self._key_ring.seal(msgspec.msgpack.encode(kept), row=job.hold.hold.id)
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _bounds_fault(job: Job, read: ReportedUsage) -> UsageFault | None:
+    """Implausible: more than was sent, more than was allowed, or on a meter nobody has priced (Law 10)."""
+    prepared = job.prepared
+    fault = check_bounds(
+        read,
+        input_most=prepared.admission.input_tokens,
+        output_most=job.output_most,
+        at_most=prepared.call.at_most,
+    )
+    if fault is None and prepared.method is Method.TOKEN:
+        priced = prepared.price.card.plain.numerators
+        if any(quantity and meter not in priced for meter, quantity in read.meters.items()):
+            return UsageFault.UNREADABLE
+    return fault
+
+
+def _tokens_used(charge: Charge) -> int:
+    usage = charge.basis.usage
+    return sum(quantity for meter, quantity in usage.items() if meter not in _CACHE_READS)
+
+
+def _upstream_cost(job: Job, basis: Basis) -> Nano | None:
+    """What we pay for the same work, where the cost card can say."""
+    cost = job.prepared.price.cost
+    if cost is None:
+        return None
+    method = basis.method if basis.method in cost.methods else next(iter(cost.methods), None)
+    if method is None:
+        return None
+    charged = rate(cost, msgspec.structs.replace(basis, method=method, at_most=None))
+    return None if isinstance(charged, Unpriced) else charged.amount

@@ -1,0 +1,76 @@
+"""Counts a stream's output as it passes: cheaply by bytes, and by tokens when that is too coarse.
+
+A token covers at least one byte, so bytes bound tokens from above for nothing. Only when that
+bound comes near what the hold covers is the text tokenized and forgotten (`OutputText.drain`).
+"""
+
+from __future__ import annotations
+
+from farebox.relay.counting import MARGINS, OTHER_MARGIN, count_text
+from farebox.wire.output import DRAIN_BYTES, OutputText
+
+
+class OutputCount:
+    """The output of one answer in tokens, as far as it was counted."""
+
+    __slots__ = ("_family", "_produced", "_reasoned", "_text")
+
+    def __init__(self, text: OutputText, family: str | None) -> None:
+        self._text = text
+        self._family = family
+        self._produced = 0
+        self._reasoned = 0
+
+    @property
+    def seen_bytes(self) -> int:
+        return self._text.bytes_so_far
+
+    @property
+    def must_drain(self) -> bool:
+        """Whether uncounted text has piled up."""
+        return self._text.pending > DRAIN_BYTES
+
+    async def drain(self) -> None:
+        """Count what has piled up and forget the text."""
+        produced, reasoned = self._text.drain()
+        self._produced += await count_text(produced, self._family)
+        self._reasoned += await count_text(reasoned, self._family)
+
+    async def total(self) -> tuple[int, int]:
+        """Output and reasoning tokens so far; spoken output and text that was dropped count by the byte."""
+        await self.drain()
+        return self._produced + self._text.dropped_bytes, self._reasoned
+
+    async def bound(self) -> int:
+        """No fewer tokens than the provider can have counted so far, by the family's margin."""
+        produced, reasoned = await self.total()
+        margin = MARGINS.get(self._family or "", OTHER_MARGIN)
+        return -(-(produced + reasoned) * margin.numerator // margin.denominator)
+
+
+class HoldWatch:
+    """When a stream's output comes near what its hold covers."""
+
+    __slots__ = ("check_at_bytes", "covered", "may_grow")
+
+    def __init__(self, covered_tokens: int) -> None:
+        self.covered = covered_tokens
+        self.may_grow = True
+        """False once an extension was refused: the stream goes on to the end of what is held."""
+        self.check_at_bytes = 0
+        self.look_again(0, 0)
+
+    @property
+    def mark(self) -> int:
+        """The tokens at which something must happen: three quarters of the hold, or all of it."""
+        return self.covered * 3 // 4 if self.may_grow else self.covered
+
+    def look_again(self, tokens: int, seen_bytes: int) -> None:
+        """Nothing can happen before as many more bytes as tokens are left to the mark."""
+        self.check_at_bytes = seen_bytes + max(1, self.mark - tokens)
+
+    def grown(self, covered_tokens: int) -> None:
+        """The hold was extended."""
+        if covered_tokens <= self.covered:
+            self.may_grow = False
+        self.covered = covered_tokens

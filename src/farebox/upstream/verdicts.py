@@ -1,0 +1,45 @@
+"""What a provider's status means for the request, for its key and for its channel.
+
+The table of `docs/concepts/failures.md`: who is at fault decides whether another upstream is
+tried, whose health suffers, and what the customer is told.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    ANSWERED = "answered"
+    CALLER_ERROR = "caller_error"
+    """About the request: passed on, no failover, no effect on health."""
+    RATE_LIMITED = "rate_limited"
+    """This upstream key must rest; another may serve."""
+    KEY_REJECTED = "key_rejected"
+    """This upstream key is benched and the operator told; another may serve."""
+    FAILED = "failed"
+    """The provider is in trouble; another may serve while nothing was sent."""
+
+
+CALLER_ERRORS = frozenset({400, 404, 409, 413, 415, 422})
+RATE_LIMITS = frozenset({429, 529})
+KEY_REJECTIONS = frozenset({401, 402, 403})
+
+
+def verdict_on(status: int) -> Verdict:
+    """Judge a final status; anything unknown counts as the provider's failure."""
+    if 200 <= status < 300:
+        return Verdict.ANSWERED
+    if status in CALLER_ERRORS:
+        return Verdict.CALLER_ERROR
+    if status in RATE_LIMITS:
+        return Verdict.RATE_LIMITED
+    return Verdict.KEY_REJECTED if status in KEY_REJECTIONS else Verdict.FAILED
+
+
+def retry_after_s(headers: list[tuple[bytes, bytes]]) -> float | None:
+    """The seconds of a `Retry-After` header; None where there is none, or it is a date or nonsense."""
+    for name, value in headers:
+        if name == b"retry-after" and value.isdigit() and len(value) < 7:
+            return float(value)
+    return None
