@@ -40,7 +40,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
 _JSON = (b"content-type", b"application/json")
 _EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 _PARSERS = {"/v1/chat/completions": openai_chat.parse, "/v1/embeddings": openai_embeddings.parse}
@@ -58,6 +57,16 @@ class Stats(msgspec.Struct):
     """The client went away before the end; production stopped there."""
     chunks: int = 0
     """Events of streams sent, all requests together."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An error answer."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    retry_after: int | None = None
 
 
 class ClientLeft(Exception):
@@ -91,6 +100,7 @@ class Exchange:
 
     async def pause(self, milliseconds: int) -> None:
         """Wait, but not for a client that has left: then raise `ClientLeft`."""
+        await asyncio.sleep(0)  # without a pace too, the watcher must get its turn
         try:
             await asyncio.wait_for(self._gone.wait(), milliseconds / 1000)
         except TimeoutError:
@@ -137,15 +147,15 @@ class Sandbox:
         parse = _PARSERS.get(scope["path"])
         body = await exchange.body()
         if parse is None or scope["method"] != "POST":
-            await self._fail(exchange, 404, "unknown_url", "The sandbox has no such endpoint.")
+            await self._fail(exchange, Failure(404, "unknown_url", "The sandbox has no such endpoint."))
             return
         script = read_script(_header(scope, b"x-sandbox"))
         if isinstance(script, str):
-            await self._fail(exchange, 400, "invalid_sandbox_header", script)
+            await self._fail(exchange, Failure(400, "invalid_sandbox_header", script))
             return
         call = parse(body)
         if isinstance(call, Malformed):
-            await self._fail(exchange, 400, call.code, call.message, param=call.param)
+            await self._fail(exchange, Failure(400, call.code, call.message, call.param))
             return
         watcher = asyncio.create_task(exchange.watch())
         try:
@@ -156,9 +166,9 @@ class Sandbox:
     async def _play(self, call: Call, script: Script, exchange: Exchange) -> None:
         await exchange.pause(script.delay_ms)
         if script.status is not None:
-            retry = () if script.retry_after is None else ((b"retry-after", str(script.retry_after).encode()),)
             message = "The sandbox fails as it was asked to."
-            await self._fail(exchange, script.status, "sandbox_failure", message, headers=retry)
+            failure = Failure(script.status, "sandbox_failure", message, retry_after=script.retry_after)
+            await self._fail(exchange, failure)
         elif not call.has_output:
             await self._send_whole(exchange, sandbox_embeddings.answer(call, script), script)
         elif call.stream:
@@ -192,20 +202,13 @@ class Sandbox:
         await exchange.start(200, _JSON, (b"content-length", str(len(body)).encode()))
         await exchange.write(body[: len(body) // 2], more=True)
 
-    async def _fail(
-        self,
-        exchange: Exchange,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        param: str | None = None,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
-    ) -> None:
+    async def _fail(self, exchange: Exchange, failure: Failure) -> None:
         self.stats.failed += 1
-        kind = "invalid_request_error" if status < 500 else "server_error"
-        error = {"message": message, "type": kind, "param": param, "code": code}
-        await exchange.answer(status, msgspec.json.encode({"error": error}), *headers)
+        kind = "invalid_request_error" if failure.status < 500 else "server_error"
+        error = {"message": failure.message, "type": kind, "param": failure.param, "code": failure.code}
+        after = failure.retry_after
+        headers = () if after is None else ((b"retry-after", str(after).encode()),)
+        await exchange.answer(failure.status, msgspec.json.encode({"error": error}), *headers)
 
 
 def _header(scope: Message, name: bytes) -> str:

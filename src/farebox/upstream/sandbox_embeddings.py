@@ -15,7 +15,6 @@ import msgspec
 
 from farebox.upstream.sandbox_chat import count_tokens
 from farebox.upstream.sandbox_script import Script, UsageShape
-from farebox.wire import openai_text
 from farebox.wire.call import Call, text_field
 
 DEFAULT_DIMENSIONS = 1536
@@ -54,7 +53,7 @@ def _written(vector: array[float], as_base64: bool) -> str | list[float]:
 
 
 def _usage(call: Call, script: Script) -> dict[str, int]:
-    tokens = count_tokens(openai_text.embeddings_text(call)) + openai_text.token_numbers(call)
+    tokens = sum([count_tokens(item) if isinstance(item, str) else len(item) for item in _inputs(call)])
     match script.usage:
         case UsageShape.WRONG:
             tokens = tokens * 1000 + 10_000_000

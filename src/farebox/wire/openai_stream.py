@@ -207,4 +207,5 @@ class StreamMeter:
 
 
 def _event(payload: bytes) -> bytes:
-    return b"data: " + payload + b"\n\n"
+    """One event on one line: a line end in JSON is white space, and would end the field here."""
+    return b"data: " + payload.replace(b"\n", b" ") + b"\n\n"

@@ -13,7 +13,8 @@ import msgspec
 from farebox.wire.call import Call
 
 _TEXT_FIELDS = ("tools", "functions", "response_format", "tool_choice", "prediction")
-_PAYLOADS = frozenset({"image_url", "input_audio", "file", "video_url", "file_url"})
+_NO_TEXT = frozenset({"image_url", "input_audio", "file", "video_url", "file_url", "role", "type"})
+"""Media is bounded by formula, and the template's allowance covers roles."""
 MESSAGE_TOKENS = 4
 """What a chat template writes around each message, at most."""
 
@@ -66,7 +67,7 @@ def _items(value: Any) -> list[object]:
 
 
 def _collect(root: Any, texts: list[str]) -> None:
-    """Every string below `root` except media payloads, in no promised order, without recursion."""
+    """Every string below `root` except media and roles, in no promised order, without recursion."""
     waiting: list[Any] = [root]
     while waiting:
         value = waiting.pop()
@@ -76,4 +77,4 @@ def _collect(root: Any, texts: list[str]) -> None:
             waiting.extend(cast(list[Any], value))
         elif isinstance(value, dict):
             fields = cast(dict[str, Any], value)
-            waiting.extend([below for name, below in fields.items() if name not in _PAYLOADS])
+            waiting.extend([below for name, below in fields.items() if name not in _NO_TEXT])

@@ -94,6 +94,12 @@ def test_the_answer_echoes_the_name_asked_for(sent: str) -> None:
     assert passed == payloads(HELLO)[0]
 
 
+def test_json_over_several_lines_becomes_one() -> None:
+    lines = json.dumps(payloads(HELLO)[0] | {"model": "up"}, indent=1).encode().replace(b"\n", b"\ndata: ")
+    (passed,) = payloads(meter().feed(b"data: " + lines + b"\n\n"))
+    assert passed == payloads(HELLO)[0]
+
+
 def test_a_name_in_the_text_is_not_replaced() -> None:
     text = 'say "model":"up" twice'
     (passed,) = payloads(meter().feed(chunk({"content": text}, model="up", moderation={"model": "up"})))
