@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ PARAMETERS = {"size": ("1024x1024", "1792x1024"), "quality": ("standard", "hd"),
 OTHERS = tuple(meter for meter in Meter if meter not in INPUT_TOKENS | OUTPUT_TOKENS)
 
 prices = st.one_of(
-    st.sampled_from(["0", "0.05", "2.50", "15", "0.000000000001"]),
+    st.sampled_from(["0.05", "0.10", "2.50", "15", "40", "0", "0.000000000001"]),
     st.decimals("0", "200", places=6, allow_nan=False).map(lambda price: f"{price:f}"),
 )
 factors = st.sampled_from(["0.5", "0.9", "1.25", "2", "0.333333333333"])
@@ -72,8 +72,8 @@ def raw_cards(draw: st.DrawFn) -> dict[str, Any]:
     """Decoded cards as a price list holds them; most price input, output and calls."""
     raw: dict[str, Any] = {"rates": draw(rate_maps()), "overrides": draw(st.lists(overrides(), max_size=4))}
     for meter in ("input", "output"):
-        if draw(st.integers(0, 5)):
-            raw["rates"][meter] = draw(rates)
+        if draw(st.integers(0, 9)) != 1:
+            raw["rates"].setdefault(meter, draw(rates))
     if draw(st.booleans()):
         raw["call_price"] = draw(call_prices)
     return raw
@@ -120,7 +120,14 @@ def prospects_of(draw: st.DrawFn, served: Circumstances) -> Prospect:
     )
 
 
-usages = st.dictionaries(st.sampled_from(Meter), st.integers(0, 5000), max_size=6).map(Usage)
+@st.composite
+def usages_of(draw: st.DrawFn, card: CompiledCard, most: int) -> Usage:
+    """Work mostly in meters that the card prices, now and then in one it does not."""
+    priced = sorted(card.plain.numerators) or sorted(Meter)
+    meters = draw(st.lists(st.sampled_from(priced), min_size=1, max_size=5, unique=True))
+    if draw(st.integers(0, 9)) == 1:
+        meters.append(draw(st.sampled_from(Meter)))
+    return Usage({meter: draw(st.integers(0, 5000)) for meter in meters})
 
 
 @st.composite
@@ -140,3 +147,21 @@ def bounds_of(draw: st.DrawFn, usage: Usage, *, slack: int = 500) -> Bounds:
         choices=choices,
         at_most=at_most,
     )
+
+
+class Case(NamedTuple):
+    """A request that was admitted on a prospect and bounds which turned out to be true."""
+
+    card: CompiledCard
+    usage: Usage
+    served: Circumstances
+    multipliers: tuple[Multiplier, ...]
+    prospect: Prospect
+    bounds: Bounds
+
+
+@st.composite
+def cases(draw: st.DrawFn, of: st.SearchStrategy[CompiledCard] = cards, *, most: int = 5000) -> Case:
+    card, served = draw(of), draw(circumstances)
+    usage = draw(usages_of(card, most))
+    return Case(card, usage, served, draw(multipliers), draw(prospects_of(served)), draw(bounds_of(usage)))

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.pure.tariff import cards
 
+from farebox.money import Nano
 from farebox.tariff.compiled import CompiledCard, Method, Unpriced
 from farebox.tariff.conditions import Circumstances, Prospect
-from farebox.tariff.estimate import TEXT_ONLY, Bounds, Estimate, NotCovered, dearest, estimate
-from farebox.tariff.meters import Meter, Usage, output_tokens
-from farebox.tariff.rate import Multiplier, amount_of, call_amount_of, combine
+from farebox.tariff.estimate import TEXT_ONLY, Bounds, Estimate, NotCovered, dearest, estimate, likely
+from farebox.tariff.meters import Meter, output_tokens
+from farebox.tariff.rate import amount_of, call_amount_of, combine
 
 OPEN = Prospect()
 EXAMPLES = settings(max_examples=200, deadline=None)
@@ -25,31 +26,25 @@ def estimated(card: CompiledCard, bounds: Bounds, prospect: Prospect = OPEN, **m
 
 
 @EXAMPLES
-@given(cards.cards, cards.usages, cards.circumstances, cards.multipliers, st.data())
-def test_d06_d07_the_hold_covers_every_charge_by_meter(
-    card: CompiledCard, usage: Usage, served: Circumstances, multipliers: tuple[Multiplier, ...], data: st.DataObject
-) -> None:
-    factor = combine(multipliers)
-    prospect, bounds = data.draw(cards.prospects_of(served)), data.draw(cards.bounds_of(usage))
-    found = estimate(card, method=Method.TOKEN, prospect=prospect, bounds=bounds, factor=factor)
-    charge = amount_of(card, usage=usage, circumstances=served, factor=factor)
+@given(cards.cases())
+def test_d06_d07_the_hold_covers_every_charge_by_meter(case: cards.Case) -> None:
+    factor = combine(case.multipliers)
+    charge = amount_of(case.card, usage=case.usage, circumstances=case.served, factor=factor)
+    found = estimate(case.card, method=Method.TOKEN, prospect=case.prospect, bounds=case.bounds, factor=factor)
     if isinstance(charge, Unpriced):
         assert isinstance(found, Unpriced), "a request that ends unpriced must be refused beforehand (Law 10)"
     if isinstance(found, Estimate):
         assert not isinstance(charge, Unpriced)
-        assert charge <= found.price(output_tokens(usage)) <= found.worst
+        assert charge <= found.price(output_tokens(case.usage)) <= found.worst
 
 
 @EXAMPLES
-@given(cards.cards, cards.usages, cards.circumstances, cards.multipliers, st.data())
-def test_d06_the_hold_covers_every_charge_by_call(
-    card: CompiledCard, usage: Usage, served: Circumstances, multipliers: tuple[Multiplier, ...], data: st.DataObject
-) -> None:
-    factor, units = combine(multipliers), data.draw(st.integers(1, 10))
-    prospect = data.draw(cards.prospects_of(served))
-    bounds = Bounds(input_tokens=data.draw(cards.bounds_of(usage)).input_tokens, units=units)
-    found = estimate(card, method=Method.CALL, prospect=prospect, bounds=bounds, factor=factor)
-    charge = call_amount_of(card, units=units, circumstances=served, usage=usage, factor=factor)
+@given(cards.cases(), st.integers(1, 10))
+def test_d06_the_hold_covers_every_charge_by_call(case: cards.Case, units: int) -> None:
+    card, factor = case.card, combine(case.multipliers)
+    charge = call_amount_of(card, units=units, circumstances=case.served, usage=case.usage, factor=factor)
+    bounds = Bounds(input_tokens=case.bounds.input_tokens, units=units)
+    found = estimate(card, method=Method.CALL, prospect=case.prospect, bounds=bounds, factor=factor)
     if isinstance(charge, Unpriced):
         assert isinstance(found, Unpriced)
     if isinstance(found, Estimate):
@@ -58,11 +53,9 @@ def test_d06_the_hold_covers_every_charge_by_call(
 
 
 @EXAMPLES
-@given(cards.cards, cards.usages, st.integers(0, 10**9), st.data())
-def test_the_output_within_an_amount_is_the_most_it_pays_for(
-    card: CompiledCard, usage: Usage, amount: Any, data: st.DataObject
-) -> None:
-    found = estimate(card, method=Method.TOKEN, prospect=Prospect(), bounds=data.draw(cards.bounds_of(usage)))
+@given(cards.cases(), st.integers(0, 10**8).map(Nano))
+def test_the_output_within_an_amount_is_the_most_it_pays_for(case: cards.Case, amount: Nano) -> None:
+    found = estimate(case.card, method=Method.TOKEN, prospect=case.prospect, bounds=case.bounds)
     if not isinstance(found, Estimate):
         return
     output = found.output_tokens_within(amount)
@@ -172,6 +165,24 @@ def test_law_10_a_price_that_may_be_missing_refuses_beforehand() -> None:
     assert estimated(SOMETIMES, searching, Prospect(batch=True)).worst == 10_000_000
 
 
+def test_a_meter_whose_own_rate_may_not_apply_is_held_at_the_dearer_of_both() -> None:
+    card = cards.card_of(
+        {
+            "rates": {"input": "1"},
+            "overrides": [
+                {"when": {"service_tier": "flex"}, "rates": {"cached_input": "0.10"}},
+                {"when": {"service_tier": "fast"}, "rates": {"cached_input": "3"}},
+            ],
+        }
+    )
+    only_cached = Bounds(
+        input_tokens=1000,
+        at_most={**TEXT_ONLY, Meter.INPUT: 0, Meter.CACHE_WRITE_5M: 0, Meter.CACHE_WRITE_1H: 0},
+    )
+    for tiers, worst in (({"flex"}, 100_000), ({"flex", None}, 1_000_000), ({"flex", "fast"}, 3_000_000)):
+        assert estimated(card, only_cached, Prospect(service_tiers=frozenset(tiers))).worst == worst
+
+
 CLIP = cards.card_of(
     {
         "call_price": {"price": "0.15", "unit": "clip", "input_covered": 4000},
@@ -204,3 +215,12 @@ def test_d08_a_small_amount_buys_some_output_of_a_large_model() -> None:
     found = estimated(CLAUDE, Bounds(input_tokens=100, output_max=65_536, at_most=TEXT_ONLY), STANDARD)
     assert found.worst > 900_000_000
     assert found.output_tokens_within(100_000_000) == 6626
+
+
+def test_the_likely_case_is_plain_input_and_a_typical_output() -> None:
+    at = Circumstances(at_us=0)
+    bounds = Bounds(input_tokens=1000, output_max=8192, at_most={**TEXT_ONLY})
+    assert likely(CLAUDE, method=Method.TOKEN, circumstances=at, bounds=bounds) == 3_000_000 + 7_500_000
+    short = Bounds(input_tokens=1000, output_limit=10, output_max=8192, choices=2)
+    assert likely(CLAUDE, method=Method.TOKEN, circumstances=at, bounds=short) == 3_000_000 + 300_000
+    assert likely(CLIP, method=Method.CALL, circumstances=at, bounds=Bounds(units=2)) == 300_000_000

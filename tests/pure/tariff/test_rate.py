@@ -70,32 +70,27 @@ def naive_amount(card: CompiledCard, usage: Usage, served: Circumstances, factor
 
 
 @settings(max_examples=200, deadline=None)
-@given(cards.cards, cards.usages, cards.circumstances, cards.multipliers)
-def test_rating_equals_the_naive_sum_of_fractions(
-    card: CompiledCard, usage: Usage, served: Circumstances, multipliers: tuple[Multiplier, ...]
-) -> None:
-    factor = combine(multipliers)
-    expected = naive_amount(card, usage, served, Fraction(factor.numerator, factor.denominator))
-    found = amount_of(card, usage=usage, circumstances=served, factor=factor)
+@given(cards.cases())
+def test_rating_equals_the_naive_sum_of_fractions(case: cards.Case) -> None:
+    factor = combine(case.multipliers)
+    expected = naive_amount(case.card, case.usage, case.served, Fraction(factor.numerator, factor.denominator))
+    found = amount_of(case.card, usage=case.usage, circumstances=case.served, factor=factor)
     assert (None if isinstance(found, Unpriced) else found) == expected
 
 
 @settings(max_examples=200, deadline=None)
-@given(cards.cards, cards.usages, cards.circumstances, cards.multipliers, st.data())
+@given(cards.cases(), st.sampled_from(Method), st.sampled_from([None, Nano(0), Nano(1_000_000)]), st.integers(0, 5))
 def test_law_8_a_stored_charge_recomputes_from_its_card_and_from_its_lines(
-    card: CompiledCard, usage: Usage, served: Circumstances, multipliers: tuple[Multiplier, ...], data: st.DataObject
+    case: cards.Case, method: Method, ceiling: Nano | None, units: int
 ) -> None:
-    method = data.draw(st.sampled_from(Method))
-    ceiling = data.draw(st.sampled_from([None, Nano(0), Nano(1_000_000)]))
-    units = data.draw(st.integers(0, 5))
-    basis = Basis(method, served, usage, units=units, multipliers=multipliers, offer="sandbox", at_most=ceiling)
-    charge = rate(card, basis)
+    basis = Basis(method, case.served, case.usage, units=units, multipliers=case.multipliers, at_most=ceiling)
+    charge = rate(case.card, basis)
     if isinstance(charge, Unpriced):
         return
     stored = decode_charge(encode_charge(charge))
     assert stored == charge
     assert recompute_from_lines(stored) == charge.amount
-    assert recompute(stored, compile_card(card.card, stored.card_id)) == charge.amount
+    assert recompute(stored, compile_card(case.card.card, stored.card_id)) == charge.amount
 
 
 @pytest.mark.parametrize(
