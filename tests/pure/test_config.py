@@ -152,3 +152,8 @@ def test_any_text_is_a_setting_or_a_setup_fault(flags: dict[str, str]) -> None:
     except SetupFault:
         return
     assert msgspec.convert(msgspec.structs.asdict(settings), Settings) == settings
+
+
+def test_the_reference_page_is_the_one_generated() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
+    assert page.read_text(encoding="utf-8") == settings_markdown(), "write settings_markdown() to that file again"
