@@ -198,3 +198,14 @@ def _seconds(work: object, rounds: int) -> float:
     for _ in range(rounds):
         work()
     return time.perf_counter() - begun
+
+
+def test_messages_as_text_are_redacted_too(writer: LineWriter, out: io.BytesIO) -> None:
+    configure_logging(writer, level="info", text=True)
+    structlog.get_logger().warning("refused by upstream", key=KEY)
+    writer.flush()
+    text = out.getvalue().decode()
+    assert "refused by upstream" in text
+    assert "sk-…" in text
+    assert KEY not in text
+    assert text.count("\n") == 1

@@ -6,10 +6,11 @@ Other messages go through structlog and a redactor. Both end in the same `LineWr
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import structlog
@@ -18,7 +19,7 @@ from farebox.observe.lines import LineWriter
 from farebox.observe.redact import redact
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
-_URGENT = logging.WARNING
+_URGENT = {"warning", "error", "critical"}
 
 
 class RequestLine(
@@ -71,18 +72,21 @@ class RequestLog:
 def configure_logging(lines: LineWriter, *, level: str, text: bool = False) -> None:
     """Send structlog's and the standard library's messages (asyncio, uvicorn, …) to `lines` from `level` on."""
     least = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[structlog.typing.Processor] = [
+    chain: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         _stamp,
+        _hurrying(lines),
         structlog.processors.format_exc_info,
         _redacted,
         structlog.dev.ConsoleRenderer(colors=False, sort_keys=False) if text else _rendered,
+        _encoded,
     ]
+    file = cast(BinaryIO, _LineFile(lines))
     structlog.configure(
-        processors=shared,
+        processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=lambda *_: _Logger(lines),
+        logger_factory=structlog.BytesLoggerFactory(file),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -90,22 +94,15 @@ def configure_logging(lines: LineWriter, *, level: str, text: bool = False) -> N
     root.setLevel(max(least, logging.INFO))
 
 
-class _Logger:
-    """The end of structlog's chain: urgent messages do not wait for the next half second."""
+class _LineFile(io.RawIOBase):
+    """What structlog writes its finished messages to."""
 
     def __init__(self, lines: LineWriter) -> None:
         self._lines = lines
 
-    def debug(self, message: str) -> None:
-        self._lines.write(message.encode())
-
-    info = msg = debug
-
-    def warning(self, message: str) -> None:
-        self._lines.write(message.encode())
-        self._lines.hurry()
-
-    warn = error = critical = exception = fatal = warning
+    def write(self, line: Any) -> int:
+        self._lines.write(bytes(line).removesuffix(b"\n"))
+        return len(line)
 
 
 class _Handler(logging.Handler):
@@ -117,6 +114,17 @@ class _Handler(logging.Handler):
         if record.exc_info:
             known["exc_info"] = record.exc_info
         message.log(record.levelno, record.getMessage(), **known)
+
+
+def _hurrying(lines: LineWriter) -> structlog.typing.Processor:
+    """Urgent messages do not wait for the next half second."""
+
+    def hurry(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if event.get("level") in _URGENT:
+            lines.hurry()
+        return event
+
+    return hurry
 
 
 def _stamp(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -142,8 +150,12 @@ def _clean(value: Any) -> Any:
             return redact(str(value))
 
 
-def _rendered(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    return _encode(dict(event)).decode()
+def _rendered(_: Any, __: str, event: MutableMapping[str, Any]) -> bytes:
+    return _encode(dict(event))
+
+
+def _encoded(_: Any, __: str, rendered: Any) -> bytes:
+    return rendered if isinstance(rendered, bytes) else str(rendered).encode()
 
 
 def _as_text(line: RequestLine) -> str:
