@@ -10,9 +10,10 @@ import asyncio
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from farebox.faults import FareboxError
 from farebox.store.embedded import EmbeddedPostgres
 from farebox.store.locks import FileLock
 from farebox.store.migrate import migrate
 
 PREFIX = "farebox-tests-"
+NEW_S = 60
+"""A folder younger than this may not have its lock yet."""
 TEMPLATE = "farebox_template"
 TEST_SERVER = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB", "max_connections": "200"}
 
@@ -118,19 +122,21 @@ def _server_folder() -> Iterator[Path]:
 
 
 def _sweep_after_killed_runs() -> None:
-    """A run that was killed leaves its server: adopt it, stop it, remove it. Runs that live hold their lock."""
+    """A run that was killed leaves its servers: adopt them, stop them, remove them. Runs that live hold their lock."""
     for folder in Path("/tmp").glob(f"{PREFIX}*"):
         lock = FileLock(folder / "test.lock")
-        try:
-            if not lock.take():
-                continue
-        except OSError:
-            continue
-        for data_dir in (path.parent for path in folder.glob("*/users.lock")):
+        with suppress(OSError, FareboxError):
+            if time.time() - folder.stat().st_mtime > NEW_S and lock.take():
+                _stop_servers_below(folder)
+                lock.release()
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stop_servers_below(folder: Path) -> None:
+    for data_dir in (path.parent for path in folder.glob("*/users.lock")):
+        if (data_dir / "postgres" / "postmaster.pid").exists():
             with EmbeddedPostgres(data_dir):
                 pass
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _execute(postgres: EmbeddedPostgres, statement: str) -> None:
