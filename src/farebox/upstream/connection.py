@@ -149,7 +149,7 @@ class Connection(asyncio.BufferedProtocol):
         response = self._response
         if response is None or not response.buffered:
             return self._buffer
-        return self._buffer[: max(BUFFER_BYTES - response.buffered, 1024)]
+        return self._buffer[: max(BUFFER_BYTES - response.buffered, 1)]
 
     def buffer_updated(self, nbytes: int) -> None:
         response, parser = self._response, self._parser
@@ -196,7 +196,7 @@ class Connection(asyncio.BufferedProtocol):
             self._dirty = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        self._headers.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         response, parser = self._response, self._parser

@@ -17,6 +17,7 @@ from farebox.faults import SetupFault
 from farebox.upstream.trouble import ConnectFailed
 
 _REPLY_LIMIT_BYTES = 16 * 1024
+_PROXY_URL = "an outbound proxy is written http://[user:password@]host[:port]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,18 @@ class Proxy:
     @classmethod
     def parse(cls, url: str) -> Proxy:
         """Read `http://[user:password@]host[:port]`; the port defaults to 3128. Raises `SetupFault`."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = parts.port or 3128
+        except ValueError:
+            raise SetupFault(_PROXY_URL) from None  # its text would repeat a part of the URL
         if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise SetupFault("an outbound proxy is written http://[user:password@]host[:port]")
+            raise SetupFault(_PROXY_URL)
         authorization = b""
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             authorization = b"Basic " + base64.b64encode(pair.encode())
-        return cls(parts.hostname, parts.port or 3128, authorization)
+        return cls(parts.hostname, port, authorization)
 
     @property
     def header_line(self) -> bytes:

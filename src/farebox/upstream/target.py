@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from farebox.faults import SetupFault
 from farebox.upstream.proxy import Proxy
@@ -21,6 +21,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BREAK = re.compile(rb"[\r\n\0]")
 _PATH = re.compile(rb"/[!-~]*")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _BASE_URL = "an upstream's base URL is written http[s]://host[:port][/path]"
 # Framing and the connection belong to the client: nobody else may name them.
 _OWN_HEADERS = frozenset(
@@ -54,13 +55,9 @@ class Target:
         host. `proxy` is an outbound proxy's URL. Raises `SetupFault` for anything else in the URL, credentials
         above all.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise SetupFault(_BASE_URL)
-        if parts.username is not None:
-            raise SetupFault(f"{_BASE_URL}, without credentials")
+        parts = _split(url)
         secure = parts.scheme == "https"
-        host, port = _host_and_port(parts.hostname, url, secure=secure)
+        host, port = _host_and_port(parts, 443 if secure else 80)
         through = Proxy.parse(proxy) if proxy else None
         name = host if port == (443 if secure else 80) else f"{host}:{port}"
         absolute = f"http://{name}" if through and not secure else ""
@@ -141,12 +138,26 @@ def _base_path(path: str) -> str:
     return path
 
 
-def _host_and_port(hostname: str, url: str, *, secure: bool) -> tuple[str, int]:
+def _split(url: str) -> SplitResult:
     try:
-        port = urlsplit(url).port or (443 if secure else 80)
-        host = f"[{hostname}]" if ":" in hostname else hostname.encode("idna").decode("ascii")
-    except ValueError as error:
-        raise SetupFault(_BASE_URL) from error
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host):
+        parts = urlsplit(url)
+    except ValueError:
+        raise SetupFault(_BASE_URL) from None
+    # `urlsplit` drops line breaks and tabs without a word.
+    if not url.isprintable() or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+        raise SetupFault(_BASE_URL)
+    if parts.username is not None:
+        raise SetupFault(f"{_BASE_URL}, without credentials")
+    return parts
+
+
+def _host_and_port(parts: SplitResult, default_port: int) -> tuple[str, int]:
+    name = parts.hostname or ""
+    try:
+        port = parts.port or default_port
+        host = f"[{name}]" if ":" in name else name.encode("idna").decode("ascii")
+    except ValueError:
+        raise SetupFault(_BASE_URL) from None
+    if not _HOST.fullmatch(host):
         raise SetupFault(_BASE_URL)
     return host, port
