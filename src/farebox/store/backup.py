@@ -24,7 +24,7 @@ from farebox.faults import SetupFault
 from farebox.store.binaries import ServerAccount, clean_environment, client_program, make_folder, server_account
 from farebox.store.embedded import OWNER_ROLE, EmbeddedPostgres, cluster_folder, make_data_dir
 from farebox.store.locks import FileLock, give_to_folder_owner
-from farebox.store.secret_key import secret_key
+from farebox.upstream.secrets import load_or_create
 
 NOTE = "backup.json"
 CLUSTER = "postgres"
@@ -151,7 +151,7 @@ def _write_note(fresh: Path) -> None:
 def _copy_secret_key(source: Path, target: Path) -> None:
     if not source.exists():
         return
-    secret_key(source)
+    load_or_create(source)  # a damaged key file is refused here, not found out when it is needed
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         give_to_folder_owner(descriptor, target)
