@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from farebox.wire import openai_errors
 
@@ -88,7 +88,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(408, "Request Timeout", "The request did not arrive in time.")
 
     def _refuse(self, status: int, reason: str, message: str) -> None:
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None until the first request
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
             self.transport.close()
             return
         body = openai_errors.render("invalid_request_error", "invalid_http", message)

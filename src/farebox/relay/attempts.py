@@ -8,6 +8,7 @@ what a provider's status means is in `upstream.verdicts`. Knows no price and mov
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 import msgspec
@@ -175,6 +176,7 @@ class Upstreams:
         match verdict:
             case Verdict.ANSWERED:
                 job.channel = lease.channel.id
+                job.trace.answered_at = time.monotonic()
                 return sent
             case Verdict.CALLER_ERROR:
                 self._pool.caller_error(lease)

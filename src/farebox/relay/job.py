@@ -55,11 +55,18 @@ class Trace(msgspec.Struct):
     channel: str | None = None
     stream: bool = False
     stamp: str | None = None
-    charged: str | None = None
+    code: str = ""
+    """Of the refusal; empty when answered."""
+    charged: int = 0
+    """Nanocredits."""
+    shortfall: int = 0
+    attempts: int = 0
+    held: bool = False
+    """A hold was committed for it."""
     queue_wait_ms: int = 0
     admitted_at: float = 0.0
     answered_at: float = 0.0
-    """Loop times of the hold's commit and of the upstream's head."""
+    """Monotonic seconds: the hold's commit, and the upstream's head."""
 
 
 class Described(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -11,6 +11,8 @@ turned out to be newer than what the request was worked out with.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from hashlib import blake2b
 
 import msgspec
@@ -66,6 +68,7 @@ class Relay:
         buffered: Buffered,
         streams: Streams,
         hold_ttl_s: int,
+        admitted: Callable[[], None],
     ) -> None:
         self._keyring = keyring
         self._catalogue = catalogue
@@ -74,8 +77,8 @@ class Relay:
         self._settler = settler
         self._buffered = buffered
         self._streams = streams
+        self._admitted_one = admitted
         self._hold_ttl_us = hold_ttl_s * 1_000_000
-        self._loop = asyncio.get_running_loop()
 
     async def answer(self, ask: Ask, client: Client, trace: Trace) -> Reply:
         """Answer one call. Never raises for what a caller, a provider or the database did."""
@@ -129,6 +132,7 @@ class Relay:
             return await answering.answer(job, client)
         finally:
             job.trace.queue_wait_ms = job.queue_wait_ms
+            job.trace.attempts = len(job.attempts)
             job.trace.channel = job.channel or None
             if job.trace.stamp is None:
                 # Cancelled, or a mistake of ours: the hold must end all the same (Law 2).
@@ -174,7 +178,9 @@ class Relay:
                 trace.model = prepared.model_id
                 answer = await self._admit(ask, prepared, fingerprint)
                 if isinstance(answer, Opened):
-                    trace.admitted_at = self._loop.time()
+                    trace.admitted_at = time.monotonic()
+                    trace.held = True
+                    self._admitted_one()
                     return Job(ask, prepared, answer, fingerprint=fingerprint, trace=trace)
                 if isinstance(answer, NotAdmitted):
                     closer_bound = await self._closer(ask, prepared, answer.refusal, closer)

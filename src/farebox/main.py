@@ -1,0 +1,378 @@
+"""The only place that wires: from settings to a running gateway, or to the books for one command.
+
+`open_books` gives the database, the ledger writer and what stands on them; the command line and
+each worker use it. `serve_worker` puts the gateway around it. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+import yaml
+
+from farebox.admission.state import LimitScope
+from farebox.config import Settings
+from farebox.edge.app import EdgeApp
+from farebox.edge.connection import keep_alive
+from farebox.edge.protocol import EdgeProtocol, sweep
+from farebox.edge.reads import Health, Reads
+from farebox.faults import SetupFault
+from farebox.ids import AccountId
+from farebox.money import Nano
+from farebox.observe.exposition import exposition
+from farebox.observe.metrics import Metrics
+from farebox.observe.requests import RequestWatch
+from farebox.observe.share import PUBLISH_S, MetricsShare
+from farebox.relay.attempts import Upstreams
+from farebox.relay.buffered import Buffered
+from farebox.relay.job import Job
+from farebox.relay.once import Once
+from farebox.relay.quote import Quotes
+from farebox.relay.relay import Relay
+from farebox.relay.settle import Settler
+from farebox.relay.stream import Streams
+from farebox.store import statements
+from farebox.store.accounts import Accounts
+from farebox.store.api_keys import ApiKeys
+from farebox.store.catalogue import Catalogue, Snapshot
+from farebox.store.catalogue_changes import CatalogueChanges
+from farebox.store.embedded import EmbeddedPostgres
+from farebox.store.history import History
+from farebox.store.id_source import new_id
+from farebox.store.keyring import Keyring
+from farebox.store.leases import Leases
+from farebox.store.ledger_writer import LedgerWriter
+from farebox.store.migrate import migrate
+from farebox.store.partitions import ensure_partitions
+from farebox.store.postgres import Pool, connect_owner, open_pool
+from farebox.tariff.price_list import PriceList, read_price_list
+from farebox.upstream.channels import ChannelPool, Lease, NoneAvailable, PlaceHealth
+from farebox.upstream.channels import Health as PlaceState
+from farebox.upstream.client import HttpClient
+from farebox.upstream.pool import PoolLimits
+from farebox.upstream.sandbox import sandbox_app
+from farebox.upstream.scheduler import Scheduler
+from farebox.upstream.secrets import KeyRing, load_or_create
+from farebox.upstream.timeouts import Timeouts
+
+SHIPPED_PRICES = Path(__file__).parent / "price_lists" / "default.yaml"
+SHIPPED = "shipped price list"
+PARTITIONS_EVERY_S = 6 * 3600
+ANSWERS_EVERY_S = 600
+POSTGRES_LOOK_S = 1.0
+
+log: Any = structlog.get_logger("farebox")
+
+
+@dataclass(slots=True)
+class Books:
+    """The database and what stands on it."""
+
+    settings: Settings
+    dsn: str
+    pool: Pool
+    writer: LedgerWriter
+    catalogue: Catalogue
+    accounts: Accounts
+    api_keys: ApiKeys
+    changes: CatalogueChanges
+    history: History
+    key_ring: KeyRing
+    metrics: Metrics
+
+
+@contextmanager
+def database(settings: Settings, *, serving: bool = False) -> Generator[str, None, None]:
+    """The address of the database; the embedded one is started, or shared with the gateway that runs it."""
+    if not settings.embedded:
+        yield settings.database_url
+        return
+    with EmbeddedPostgres(settings.data_dir, serving=serving) as server:
+        yield server.dsn
+
+
+async def set_up(dsn: str) -> list[str]:
+    """Bring the schema up to date and make partitions, as the database's owner. Returns the migrations applied."""
+    applied = [str(migration) for migration in await migrate(dsn)]
+    connection = await connect_owner(dsn)
+    try:
+        now_us = await connection.fetchval(statements.load("catalogue")["now"])
+        await ensure_partitions(connection, now_us)
+    finally:
+        await connection.close()
+    return applied
+
+
+@asynccontextmanager
+async def open_books(
+    settings: Settings,
+    dsn: str,
+    *,
+    changed: Callable[[Snapshot], None] = lambda _: None,
+    metrics: Metrics | None = None,
+) -> AsyncGenerator[Books, None]:
+    """The books of an up-to-date database, with a ledger writer of this process."""
+    metrics = metrics or Metrics()
+    key_ring = load_or_create(settings.secret_key_path)
+    async with open_pool(dsn, size=settings.database_connections) as pool:
+        scope = LimitScope(settings.limit_scope)
+        catalogue = Catalogue(dsn, pool, key_ring, limit_scope=scope, changed=changed)
+        changes = CatalogueChanges(pool, key_ring)
+        await catalogue.load()
+        if not catalogue.current.models:
+            await changes.import_models(shipped_prices().models, starts_us=None, source=SHIPPED)
+            await catalogue.load()
+        gap_s = settings.commit_gap_ms / 1000
+        writer = LedgerWriter(dsn, catalogue.rules, boot_id=new_id("boot"), commit_gap_s=gap_s, observer=metrics)
+        await writer.start()
+        try:
+            yield Books(
+                settings, dsn, pool, writer, catalogue, Accounts(pool, writer), ApiKeys(pool, writer), changes,
+                History(pool), key_ring, metrics,
+            )  # fmt: skip
+        finally:
+            await writer.stop()
+
+
+def shipped_prices() -> PriceList:
+    """The price list that comes with this version."""
+    reading = read_price_list(yaml.safe_load(SHIPPED_PRICES.read_text("utf-8")))
+    if reading.refused:
+        raise SetupFault(f"the shipped price list cannot be read: {reading.refused[0].problem}")
+    return reading.price_list
+
+
+# A worker -------------------------------------------------------------------------------------
+
+
+class QuietServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the worker decides when to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def serve_worker(
+    settings: Settings,
+    dsn: str,
+    listener: socket.socket,
+    *,
+    stop: asyncio.Event,
+    watch: RequestWatch,
+    share: MetricsShare | None = None,
+    ready: Callable[[Books], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Serve on `listener` until `stop` is set; then let running answers end, and leave nothing behind.
+
+    `ready` runs once the worker answers requests.
+    """
+    pool = ChannelPool(tell=lambda place: _tell(watch.metrics, place))
+    async with AsyncExitStack() as stack:
+        books = await stack.enter_async_context(
+            open_books(settings, dsn, changed=lambda snapshot: pool.configure(snapshot.channels), metrics=watch.metrics)
+        )
+        pool.configure(books.catalogue.current.channels)
+        sandbox = await stack.enter_async_context(_sandbox())
+        client = HttpClient(
+            allow_private_upstreams=settings.allow_private_upstreams,
+            pool=PoolLimits(max_open=settings.upstream_connections),
+        )
+        stack.callback(client.close)
+        app, relayed = _gateway(books, pool, client, sandbox, watch, share, stop)
+        server = QuietServer(_uvicorn(app, settings))
+        stack.enter_context(_background(_chores(books, app, server, watch, share)))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        if ready is not None:
+            await ready(books)
+        await _until_stopped(stop, serving)
+        server.should_exit = True
+        await serving
+        if server.server_state.tasks:
+            # Cancelled streams still have to be charged for what they produced.
+            await asyncio.wait(server.server_state.tasks, timeout=settings.drain_timeout_s)
+        await relayed.close()
+
+
+def _gateway(
+    books: Books,
+    pool: ChannelPool,
+    client: HttpClient,
+    sandbox: str,
+    watch: RequestWatch,
+    share: MetricsShare | None,
+    stop: asyncio.Event,
+) -> tuple[EdgeApp, Settler]:
+    settings = books.settings
+    scheduler: Scheduler[Lease | NoneAvailable] = Scheduler(pool.release)
+    pool.freed = scheduler.freed
+    timeouts = Timeouts(
+        settings.connect_timeout_s, settings.first_byte_timeout_s, settings.idle_timeout_s, settings.total_timeout_s
+    )
+    upstreams = Upstreams(
+        client, pool, scheduler, timeouts=timeouts, queue_timeout_s=settings.queue_timeout_s, sandbox_socket=sandbox
+    )
+    settler = Settler(books.writer, books.key_ring, committed=watch.committed, reverse=_reversal(books))
+    relay = Relay(
+        keyring=Keyring(books.pool),
+        catalogue=books.catalogue,
+        writer=books.writer,
+        once=Once(books.pool, books.key_ring),
+        settler=settler,
+        buffered=Buffered(upstreams, settler),
+        streams=Streams(upstreams, settler, books.writer, charge_what_died=settings.died_mid_answer == "produced"),
+        hold_ttl_s=settings.hold_ttl_s,
+        admitted=watch.metrics.hold_opened,
+    )
+    health = Health(
+        lambda: _why_not_ready(books, stop),
+        (lambda: _exposition(watch.metrics, share)) if settings.metrics else None,
+        settings.metrics_token,
+    )
+    reads = Reads(relay, books.catalogue, books.history, Quotes(relay, books.catalogue), health)
+    app = EdgeApp(
+        relay,
+        reads,
+        finished=watch.finished,
+        body_limit_bytes=settings.body_limit_bytes,
+        trusted_proxies=settings.trusted_proxies,
+        cors_origins=settings.cors_origins,
+        top_up_url=settings.top_up_url,
+    )
+    return app, settler
+
+
+def _reversal(books: Books) -> Callable[[Job, Nano], Coroutine[Any, Any, None]]:
+    """Give back a charge whose answer the customer never got and cannot fetch."""
+
+    async def reverse(job: Job, amount: Nano) -> None:
+        hold = job.hold.hold
+        move = f"mov_{hold.id.removeprefix('hold_')}"
+        reason = "the ledger could not confirm the charge in time; the answer was withheld"
+        await books.accounts.adjust(
+            AccountId(hold.account_id), amount, key=f"reverse {hold.id}", corrects=move, reason=reason
+        )
+
+    return reverse
+
+
+@asynccontextmanager
+async def _sandbox() -> AsyncGenerator[str, None]:
+    """The built-in provider, on a private unix socket of this process."""
+    folder = tempfile.mkdtemp(prefix="farebox-sandbox-")
+    path = os.path.join(folder, "s")
+    config = uvicorn.Config(
+        sandbox_app, uds=path, lifespan="off", ws="none", access_log=False, log_config=None, timeout_keep_alive=600
+    )
+    server = QuietServer(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells nobody when it listens
+            await asyncio.sleep(0.005)
+        yield path
+    finally:
+        server.should_exit = server.force_exit = True
+        await serving
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _uvicorn(app: EdgeApp, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http=EdgeProtocol,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=settings.drain_timeout_s,
+        backlog=2048,
+    )
+
+
+def _chores(
+    books: Books, app: EdgeApp, server: uvicorn.Server, watch: RequestWatch, share: MetricsShare | None
+) -> Sequence[Coroutine[Any, Any, None]]:
+    """What a worker does beside answering."""
+    chores = [
+        books.catalogue.watch(),
+        Leases(books.pool, books.writer).run(),
+        sweep(lambda: server.server_state.connections),
+        keep_alive(app.live, books.settings.ping_interval_s),
+        _every(ANSWERS_EVERY_S, lambda: _drop_old_answers(books.pool)),
+        _every(PARTITIONS_EVERY_S, lambda: _extend_partitions(books.dsn)),
+    ]
+    if share is not None:
+        chores.append(_every(PUBLISH_S, lambda: asyncio.to_thread(share.publish, watch.metrics.counted)))
+    return chores
+
+
+@contextmanager
+def _background(chores: Sequence[Coroutine[Any, Any, None]]) -> Generator[None, None, None]:
+    tasks = [asyncio.create_task(chore) for chore in chores]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _every(seconds: float, act: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    """Do something again and again; trouble is logged and does not end it."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await act()
+        except Exception as error:
+            log.warning("a chore failed", error=str(error))
+
+
+async def _extend_partitions(dsn: str) -> None:
+    connection = await connect_owner(dsn)
+    try:
+        await ensure_partitions(connection, time.time_ns() // 1000)
+    finally:
+        await connection.close()
+
+
+async def _drop_old_answers(pool: Pool) -> None:
+    await pool.execute(statements.load("accounts")["drop_old_answers"])
+
+
+async def _until_stopped(stop: asyncio.Event, serving: asyncio.Task[None]) -> None:
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await stopping
+
+
+def _why_not_ready(books: Books, stop: asyncio.Event) -> str | None:
+    if stop.is_set():
+        return "shutting down"
+    return None if books.writer.connected else "the ledger is not connected"
+
+
+def _exposition(metrics: Metrics, share: MetricsShare | None) -> bytes:
+    return exposition(metrics.counted if share is None else share.together(metrics.counted))
+
+
+def _tell(metrics: Metrics, place: PlaceHealth) -> None:
+    name = place.channel_id if place.key_id is None else f"{place.channel_id}/{place.key_id}"
+    metrics.upstream_healthy(name, healthy=place.health is PlaceState.WELL)
+    log.warning("upstream health changed", channel=place.channel_id, key=place.key_id, health=place.health.value)

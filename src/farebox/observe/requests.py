@@ -1,0 +1,94 @@
+"""A request's end, told to the log and the metrics: one line, a handful of counters.
+
+Enters: the trace that travelled with the request. Leaves: nothing that a customer wrote.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from farebox.admission.commands import Ended
+from farebox.money import format_credits
+from farebox.observe.logs import RequestLine, RequestLog
+from farebox.observe.metrics import Metrics, Stage
+from farebox.relay.job import Job, Trace
+
+ROUTES = {
+    "/v1/chat/completions": "chat",
+    "/v1/embeddings": "embeddings",
+    "/v1/models": "models",
+    "/v1/key": "key",
+    "/v1/quote": "quote",
+    "/api/auth/me": "me",
+    "/livez": "health",
+    "/readyz": "health",
+    "/metrics": "metrics",
+}
+_QUIET = frozenset({"health", "metrics"})
+
+
+class RequestWatch:
+    """Hears of every committed end and every finished request of this process."""
+
+    def __init__(self, metrics: Metrics, lines: RequestLog | None) -> None:
+        self.metrics = metrics
+        self._lines = lines
+
+    def committed(self, job: Job, ended: Ended) -> None:
+        """A hold ended, with what charge."""
+        job.trace.charged = ended.amount
+        self.metrics.hold_ended()
+        if ended.shortfall:
+            self.metrics.charged_beyond_available(ended.shortfall)
+
+    def finished(self, trace: Trace, status: int, code: str, began: float) -> None:
+        """The answer is out, or the client is gone."""
+        route = _route(trace.path)
+        total_us = int((time.monotonic() - began) * 1_000_000)
+        metrics = self.metrics
+        metrics.request_ended(route, code)
+        metrics.stage(Stage.TOTAL, total_us)
+        admit_us = upstream_us = 0
+        if trace.admitted_at:
+            admit_us = int((trace.admitted_at - began) * 1_000_000)
+            metrics.stage(Stage.ADMIT, admit_us)
+        if trace.answered_at:
+            upstream_us = int((trace.answered_at - trace.admitted_at) * 1_000_000)
+            metrics.stage(Stage.FIRST_BYTE, upstream_us)
+        if trace.channel is not None:
+            metrics.upstream_answered(trace.channel, trace.stamp or "none")
+        if self._lines is not None and route not in _QUIET:
+            self._lines.write(_line(trace, route, status, code, (total_us, admit_us, upstream_us)))
+
+
+def _line(trace: Trace, route: str, status: int, code: str, times_us: tuple[int, int, int]) -> RequestLine:
+    return RequestLine(
+        at=datetime.now(UTC),
+        request_id=trace.request_id,
+        route=route,
+        code=code,
+        status=status,
+        account_id=trace.account_id or "",
+        key_id=trace.key_id or "",
+        model=trace.model or "",
+        channel=trace.channel or "",
+        stream=trace.stream,
+        attempts=trace.attempts,
+        ended=trace.stamp or "",
+        charged=format_credits(trace.charged) if trace.held else "",
+        queue_us=trace.queue_wait_ms * 1000,
+        total_us=times_us[0],
+        admit_us=times_us[1],
+        first_byte_us=times_us[2],
+    )
+
+
+def _route(path: str) -> str:
+    known = ROUTES.get(path)
+    if known is not None:
+        return known
+    for prefix, name in (("/v1/models/", "models"), ("/v1/receipts/", "receipts"), ("/v1/dashboard/", "billing")):
+        if path.startswith(prefix):
+            return name
+    return "unknown"
