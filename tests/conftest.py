@@ -23,9 +23,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from farebox.faults import FareboxError
+from farebox.main import set_up
 from farebox.store.embedded import EmbeddedPostgres
 from farebox.store.locks import FileLock
-from farebox.store.migrate import migrate
 
 PREFIX = "farebox-tests-"
 NEW_S = 60
@@ -66,7 +66,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 def migrated_template(postgres: EmbeddedPostgres) -> str:
     """The name of a database with the current schema, to copy from."""
     _wait_for(_execute(postgres, f"CREATE DATABASE {TEMPLATE}"))
-    _wait_for(migrate(postgres.dsn_of(TEMPLATE)))
+    _wait_for(set_up(postgres.dsn_of(TEMPLATE)))
     return TEMPLATE
 
 
