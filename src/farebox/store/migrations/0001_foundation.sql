@@ -24,10 +24,10 @@ CREATE TABLE tiers (
     max_storage_bytes   bigint  CHECK (max_storage_bytes > 0)
 );
 INSERT INTO tiers VALUES
-    ('free',       1, 1, 10,   40000,   500,    NULL, false, 5,    10485760,   104857600),
-    ('basic',      2, 2, 50,   200000,  10000,  NULL, false, 20,   104857600,  1073741824),
-    ('pro',        3, 3, 100,  1000000, 100000, NULL, true,  100,  536870912,  10737418240),
-    ('enterprise', 4, 4, NULL, NULL,    NULL,   NULL, true,  NULL, 2147483648, 107374182400);
+    ('free',       0, 1, 10,   40000,   500,    NULL, false, 5,    10485760,   104857600),
+    ('basic',      1, 2, 50,   200000,  10000,  NULL, false, 20,   104857600,  1073741824),
+    ('pro',        2, 3, 100,  1000000, 100000, NULL, true,  100,  536870912,  10737418240),
+    ('enterprise', 3, 4, NULL, NULL,    NULL,   NULL, true,  NULL, 2147483648, 107374182400);
 
 -- A model and its prices: the facts are replaced by an import, the prices are only added to.
 CREATE TABLE models (
@@ -88,7 +88,8 @@ CREATE TABLE accounts (
     windows          bytea   NOT NULL DEFAULT '',
     budgets          json    NOT NULL DEFAULT '[]',
     now_us           bigint  NOT NULL DEFAULT 0,
-    created_us       bigint  NOT NULL
+    created_us       bigint  NOT NULL,
+    CONSTRAINT debts_are_paid_first CHECK (owed = 0 OR available = 0)
 ) WITH (fillfactor = 50);
 
 CREATE TABLE api_keys (
@@ -132,7 +133,8 @@ CREATE TABLE holds (
     revision        integer  NOT NULL DEFAULT 0,
     boot            bigint,
     request         json     NOT NULL,
-    PRIMARY KEY (account_id, id)
+    PRIMARY KEY (account_id, id),
+    CONSTRAINT hold_ids_have_their_prefix CHECK (starts_with(id, 'hold_'))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
 -- One row says how a hold ended; at most one more says what was charged late.
@@ -146,16 +148,20 @@ CREATE TABLE charges (
     model          text     NOT NULL,
     held           bigint   NOT NULL CHECK (held >= 0),
     amount         bigint   NOT NULL CHECK (amount >= 0),
-    from_hold      bigint   NOT NULL CHECK (from_hold BETWEEN 0 AND held),
+    from_hold      bigint   NOT NULL,
     from_available bigint   NOT NULL CHECK (from_available >= 0),
     shortfall      bigint   NOT NULL CHECK (shortfall >= 0),
     opened_us      bigint   NOT NULL,
     ended_us       bigint   NOT NULL,
     receipt        json     NOT NULL,
     PRIMARY KEY (account_id, hold_id, kind),
-    CHECK (amount = from_hold + from_available + shortfall),
-    CHECK (ended = 'captured' OR amount = 0),
-    CHECK (kind = 'end' OR held = 0)
+    CONSTRAINT charges_add_up CHECK (amount = from_hold + from_available + shortfall),
+    CONSTRAINT the_hold_pays_first CHECK (from_hold = least(amount, held)),
+    CONSTRAINT only_captures_charge CHECK (ended = 'captured' OR amount = 0),
+    CONSTRAINT late_charges_hold_nothing CHECK (kind = 'end' OR (ended = 'captured' AND held = 0 AND amount > 0)),
+    CONSTRAINT charges_end_after_they_open CHECK (ended_us >= opened_us),
+    CONSTRAINT charges_are_stamped CHECK (stamp <> ''),
+    CONSTRAINT charge_ids_have_their_prefix CHECK (starts_with(hold_id, 'hold_'))
 ) PARTITION BY RANGE (hold_id);
 
 CREATE TABLE entries (
@@ -173,7 +179,37 @@ CREATE TABLE entries (
     corrects   text     COLLATE "C",
     reason     text,
     PRIMARY KEY (account_id, move_id, part),
-    CHECK (debit <> credit)
+    -- Each move only along its routes (ledger/posting.py): where an amount leaves and where it arrives.
+    CONSTRAINT entries_follow_a_route CHECK ((move, debit, credit) IN (
+        ('capture',      'customer',    'revenue'),
+        ('capture',      'shortfall',   'revenue'),
+        ('late_charge',  'customer',    'revenue'),
+        ('late_charge',  'shortfall',   'revenue'),
+        ('purchase',     'cash',        'customer'),
+        ('purchase',     'promotional', 'customer'),
+        ('grant',        'promotional', 'customer'),
+        ('grant',        'receivable',  'customer'),
+        ('expire',       'customer',    'expired'),
+        ('expire',       'customer',    'receivable'),
+        ('refund_start', 'customer',    'refunding'),
+        ('refund_done',  'refunding',   'refunded'),
+        ('refund_done',  'refunding',   'promotional'),
+        ('refund_back',  'refunding',   'customer'),
+        ('chargeback',   'customer',    'cash'),
+        ('chargeback',   'receivable',  'cash'),
+        ('recover',      'customer',    'receivable'),
+        ('adjust',       'adjustment',  'customer'),
+        ('adjust',       'customer',    'adjustment'))),
+    -- The move that ends a hold has the hold's own body, so the primary key lets it happen once (Laws 2, 9).
+    CONSTRAINT moves_of_holds_have_their_ids CHECK (
+        hold_id IS NULL
+        OR move_id = 'mov_' || substr(hold_id, 6) || CASE move WHEN 'late_charge' THEN '_late' ELSE '' END),
+    CONSTRAINT charging_moves_name_their_hold CHECK (move NOT IN ('capture', 'late_charge') OR hold_id IS NOT NULL),
+    CONSTRAINT lot_moves_name_their_lot CHECK (
+        lot_id IS NOT NULL
+        OR move IN ('capture', 'late_charge', 'recover')
+        OR (move = 'adjust' AND credit = 'adjustment')),
+    CONSTRAINT move_ids_have_their_prefix CHECK (starts_with(move_id, 'mov_'))
 ) PARTITION BY RANGE (move_id);
 
 CREATE TABLE lots (
@@ -194,8 +230,17 @@ CREATE TABLE lots (
     charged_back        bigint NOT NULL CHECK (charged_back >= 0),
     disputed            bigint NOT NULL CHECK (disputed >= 0),
     PRIMARY KEY (account_id, id),
-    CHECK (burned + expired + refunding + refunded + charged_back <= amount)
+    CONSTRAINT lots_give_no_more_than_they_have CHECK (
+        burned + expired + refunding + refunded + charged_back <= amount),
+    CONSTRAINT money_back_once CHECK (refunded + disputed <= amount),
+    CONSTRAINT only_purchases_are_disputed CHECK (category = 'paid' OR (disputed = 0 AND charged_back = 0)),
+    CONSTRAINT chargebacks_take_no_more_than_disputed CHECK (charged_back <= disputed),
+    CONSTRAINT only_purchases_give_money_back CHECK (payment_id IS NOT NULL OR (refunding = 0 AND refunded = 0)),
+    CONSTRAINT purchases_name_their_payment CHECK (category <> 'paid' OR payment_id IS NOT NULL),
+    CONSTRAINT only_purchases_are_refundable CHECK (category = 'paid' OR (refundable_until_us IS NULL AND cost_basis = 0))
 );
+-- A payment buys once: one paid lot, and at most one bonus (Law 9).
+CREATE UNIQUE INDEX lots_of_a_payment ON lots (account_id, payment_id, (category = 'paid')) WHERE payment_id IS NOT NULL;
 
 -- One effect per key, whoever repeats it (Law 9). Never partitioned: the key alone is unique.
 CREATE TABLE once (
@@ -217,7 +262,7 @@ CREATE TABLE idempotency (
     created_us  bigint NOT NULL,
     PRIMARY KEY (account_id, key)
 );
-CREATE INDEX idempotency_of_hold ON idempotency (account_id, hold_id);
+CREATE UNIQUE INDEX idempotency_of_hold ON idempotency (account_id, hold_id);
 
 CREATE TABLE kept_answers (
     account_id text    COLLATE "C" NOT NULL,
@@ -248,6 +293,9 @@ CREATE TRIGGER charges_are_append_only BEFORE UPDATE OR DELETE ON charges
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER prices_are_append_only BEFORE UPDATE OR DELETE ON price_versions
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER entries_stay BEFORE TRUNCATE ON entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER charges_stay BEFORE TRUNCATE ON charges FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER prices_stay BEFORE TRUNCATE ON price_versions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 CREATE FUNCTION unix_us() RETURNS bigint LANGUAGE sql VOLATILE AS
     $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
