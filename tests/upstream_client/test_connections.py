@@ -329,6 +329,36 @@ async def test_closing_an_answer_midway_is_seen_by_the_upstream_within_a_second(
         response.close()
 
 
+async def test_a_reader_that_waits_is_woken_when_its_answer_is_closed(client: HttpClient) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(CHUNKED)
+        await peer.gone()
+
+    async with Scripted(script) as server:
+        response = await ask(client, server.url)
+        reading = asyncio.ensure_future(response.next_chunk())
+        await asyncio.sleep(0.01)
+        response.close()
+        with pytest.raises(AnswerCut):
+            await reading
+
+
+async def test_a_reader_that_gives_up_waiting_may_come_back(client: HttpClient) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(CHUNKED)
+        await asyncio.sleep(0.1)
+        await peer.send(chunk(b"late") + b"0\r\n\r\n")
+
+    async with Scripted(script) as server:
+        response = await ask(client, server.url)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(response.next_chunk(), 0.02)
+        assert await response.next_chunk() == b"late"
+        assert await response.next_chunk() is None
+
+
 async def test_closing_a_complete_answer_keeps_the_connection(client: HttpClient) -> None:
     async with Scripted(answer_for_ever) as server:
         response = await ask(client, server.url)

@@ -70,12 +70,12 @@ class HttpClient:
         connection = self._pool(target).take()
         if connection is not None:
             try:
-                return await self._ask(connection, message, rest, terms)
+                return await connection.ask(message, rest, terms)
             except ClosedBeforeAnswer as fault:
                 if not fault.is_keep_alive_race:
                     raise
         connection = await self._connect(target, terms)
-        return await self._ask(connection, message, rest, terms)
+        return await connection.ask(message, rest, terms)
 
     def close(self) -> None:
         """Drop every connection; running requests fail."""
@@ -93,18 +93,6 @@ class HttpClient:
     def idle_connections(self) -> int:
         """How many connections wait to be used again."""
         return sum(pool.idle_count for pool in self._pools.values())
-
-    async def _ask(self, connection: Connection, message: bytes, rest: bytes, terms: Terms) -> Response:
-        head: asyncio.Future[None] = self._loop.create_future()
-        response = connection.ask(message, rest, terms, head)
-        try:
-            await head
-        except asyncio.CancelledError:
-            response.close()
-            raise
-        if not response.status and response.fault is not None:
-            raise response.fault
-        return response
 
     async def _connect(self, target: Target, terms: Terms) -> Connection:
         pool = self._pool(target)

@@ -7,6 +7,9 @@ what it keeps.
 
 A connection serves again only if the answer ended by its own framing, neither side asked to close, the request was
 sent completely and not one byte came after the end: such a byte could be taken for the next customer's answer.
+
+Known limit: a body that only the end of the connection ends cannot be told from one cut short there, not even over
+TLS (the loop does not say whether the peer said goodbye). Completeness is the dialect's own terminal event.
 """
 
 from __future__ import annotations
@@ -57,6 +60,7 @@ class Connection(asyncio.BufferedProtocol):
         "_heard_at",
         "_host",
         "_keep",
+        "_loop",
         "_now",
         "_owner",
         "_parser",
@@ -77,7 +81,8 @@ class Connection(asyncio.BufferedProtocol):
         self._owner = owner
         self._buffer = buffer
         self._host = host
-        self._now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._response: Response | None = None
         self._headers: list[tuple[bytes, bytes]] = []
@@ -91,11 +96,12 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- for the client and the pool
 
-    def ask(self, message: bytes, rest: bytes, terms: Terms, head: asyncio.Future[None]) -> Response:
-        """Send a request; `head` is resolved once the answer's head, or a fault, has come.
+    async def ask(self, message: bytes, rest: bytes, terms: Terms) -> Response:
+        """Send a request and wait for the head of its final answer. Cancelled or failed, the connection is gone.
 
         `rest` is a body too long to be copied behind its head; it follows in slices as the upstream takes them.
         """
+        head: asyncio.Future[None] = self._loop.create_future()
         self._response = response = Response(self, head)
         self._terms = terms
         self._headers = []
@@ -107,6 +113,13 @@ class Connection(asyncio.BufferedProtocol):
         if rest:
             self._unsent = memoryview(rest)
             self._send_on()
+        try:
+            await head
+        except asyncio.CancelledError:
+            response.close()
+            raise
+        if not response.status and response.fault is not None:
+            raise response.fault
         return response
 
     def check(self, now: float) -> None:
