@@ -17,7 +17,7 @@ from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.edge.connection import Connection, Send
 from farebox.edge.errors import INTERNAL, render_internal
 from farebox.edge.headers import PREFLIGHT, Wishes, client_address, cors_headers, read_headers
-from farebox.edge.protocol import SCOPE_KEY
+from farebox.edge.protocol import SCOPE_KEY, Exchange
 from farebox.edge.replies import JSON, Response, refused, respond
 from farebox.relay.ask import Ask, Headers
 from farebox.relay.job import Trace
@@ -89,13 +89,14 @@ class EdgeApp:
         wishes = read_headers(scope["headers"])
         base = [(b"x-request-id", request_id.encode()), *cors_headers(wishes.origin, self._cors)]
         trace = Trace(request_id, scope["path"])
-        connection = Connection(send, scope.get(SCOPE_KEY), base, self.live)
+        exchange: Exchange | None = scope.get(SCOPE_KEY)
+        connection = Connection(send, exchange, base, self.live)
         status, code = 200, "ok"
         try:
             response = await self._answer(scope, receive, wishes, connection, trace)
             if response is not None:
                 status, code = response.status, trace.code or "ok"
-                await _send(send, response, base)
+                await _send(send, exchange, response, base)
         except Exception as error:
             status, code = INTERNAL.status, "internal_error"
             log.error("request failed", request_id=request_id, error=type(error).__name__, exc_info=error)
@@ -152,7 +153,7 @@ class EdgeApp:
                 await connection.write(b"data: " + render_internal(request_id) + b"\n\n")
                 await connection.end()
             return
-        await _send(send, Response(INTERNAL.status, [JSON], render_internal(request_id)), base)
+        await _send(send, connection.exchange, Response(INTERNAL.status, [JSON], render_internal(request_id)), base)
 
 
 async def _read_body(receive: Receive, wishes: Wishes, limit: int) -> bytes | Refusal:
@@ -208,7 +209,10 @@ def _too_large(limit: int) -> Refusal:
     )
 
 
-async def _send(send: Send, response: Response, base: Headers) -> None:
+async def _send(send: Send, exchange: Exchange | None, response: Response, base: Headers) -> None:
+    if exchange is not None and exchange.is_quick:
+        exchange.respond(response.status, [*base, *response.headers], response.body)
+        return
     length = (b"content-length", b"%d" % len(response.body))
     await send(
         {"type": "http.response.start", "status": response.status, "headers": [*base, length, *response.headers]}

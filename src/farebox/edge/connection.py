@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from farebox.edge.headers import standing_headers
-from farebox.edge.protocol import EdgeProtocol
+from farebox.edge.protocol import Exchange
 from farebox.relay.ask import Headers, Standing
 from farebox.relay.stream import TooSlow
 
@@ -29,11 +29,12 @@ _EVENT_STREAM: Headers = [
 class Connection:
     """One request's client."""
 
-    __slots__ = ("_base", "_last", "_live", "_loop", "_protocol", "_send", "began", "ended")
+    __slots__ = ("_base", "_last", "_live", "_loop", "_protocol", "_send", "began", "ended", "exchange")
 
-    def __init__(self, send: Send, protocol: EdgeProtocol | None, base: Headers, live: set[Connection]) -> None:
+    def __init__(self, send: Send, exchange: Exchange | None, base: Headers, live: set[Connection]) -> None:
         self._send = send
-        self._protocol = protocol
+        self.exchange = exchange
+        self._protocol = None if exchange is None else exchange.connection
         self._base = base
         self._live = live
         self._loop = asyncio.get_running_loop()
@@ -61,9 +62,11 @@ class Connection:
         if not data or self.left:
             return
         self._last = self._loop.time()
-        protocol = self._protocol
-        if protocol is not None and protocol.flow.write_paused:
-            await self._wait_for_reader()
+        exchange = self.exchange
+        if exchange is not None and exchange.is_quick:
+            exchange.write(data)
+            return
+        await self._wait_for_reader()
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:

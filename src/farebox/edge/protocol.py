@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from farebox.wire import openai_errors
 
@@ -61,8 +61,9 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
-        self.scope[SCOPE_KEY] = self  # type: ignore[typeddict-unknown-key]
+        scope = cast("dict[str, object]", self.scope)
         super().on_headers_complete()
+        scope[SCOPE_KEY] = Exchange(self, self.cycle)
 
     def on_message_complete(self) -> None:
         self._reading_since = None
@@ -96,6 +97,53 @@ class EdgeProtocol(HttpToolsProtocol):
         head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()
+
+
+class Exchange:
+    """One request of a connection, and the short way to answer it: one write instead of uvicorn's two."""
+
+    __slots__ = ("connection", "cycle")
+
+    def __init__(self, connection: EdgeProtocol, cycle: RequestResponseCycle) -> None:
+        self.connection = connection
+        self.cycle = cycle
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the client reads as fast as we write; else the answer has to wait for it."""
+        return not self.connection.flow.write_paused
+
+    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole answer. `headers` are our own or came through an HTTP parser, so they need no checking."""
+        cycle = self.cycle
+        if cycle.disconnected:
+            return
+        parts = [STATUS_LINE[status]]
+        for name, value in *cycle.default_headers, *headers:
+            parts += name, b": ", value, b"\r\n"
+            if name == b"connection":
+                cycle.keep_alive = False
+        if not cycle.keep_alive:
+            parts.append(b"connection: close\r\n")
+        parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        if cycle.scope["method"] != "HEAD":
+            parts.append(body)
+        cycle.transport.write(b"".join(parts))
+        cycle.waiting_for_100_continue = False
+        cycle.response_started = True
+        self._complete()
+
+    def write(self, data: bytes) -> None:
+        """A piece of a body that is sent in chunks."""
+        self.cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def _complete(self) -> None:
+        cycle = self.cycle
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
 
 
 async def sweep(connections: Callable[[], Iterable[Any]]) -> None:

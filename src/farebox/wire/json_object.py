@@ -36,9 +36,15 @@ def read_object(body: bytes) -> Fields | Malformed:
         return _invalid("The body must be a JSON object.")
     except msgspec.DecodeError:
         return _invalid("The body is not valid JSON.")
-    if _encode(fields) != body and _repeats_a_name(body, len(fields)):
+    written = _encode(fields)
+    if written != body and _compact(written) != _compact(body) and _repeats_a_name(body, len(fields)):
         return _invalid("A field is given more than once.")
     return fields
+
+
+def _compact(written: bytes) -> bytes:
+    """The same JSON without blanks: a body that only differs in blanks repeats no name."""
+    return msgspec.json.format(written, indent=-1)
 
 
 def read_as(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
@@ -71,7 +77,7 @@ def _code_at(path: str, *, missing: bool = False) -> MalformedCode:
 
 
 def _repeats_a_name(body: bytes, names: int) -> bool:
-    """Reached only when the body is not written compactly: counts the pairs of the outer object."""
+    """Reached only when names are escaped or repeated: counts the pairs of the outer object."""
     outer: list[int] = [0]
 
     def count(pairs: list[tuple[str, object]]) -> None:
