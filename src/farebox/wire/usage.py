@@ -20,6 +20,7 @@ import msgspec
 from farebox.tariff.meters import MAX_QUANTITY, NO_USAGE, Meter, Usage, input_tokens, output_tokens
 
 Path = tuple[str, ...]
+"""One name, or two where the count stands in an object of the usage object."""
 
 
 class UsageFault(StrEnum):
@@ -163,18 +164,18 @@ def _counts(stated: dict[str, Any], convention: Convention) -> dict[Meter, int] 
 
 
 def _count_at(stated: dict[str, Any], path: Path) -> int | UsageFault | None:
-    value: object = stated
-    for name in path:
-        if not isinstance(value, dict):
-            return None
-        value = cast(dict[str, object], value).get(name)
-    if value is None:
-        return None
+    value = stated.get(path[0])
+    if len(path) == 2:
+        value = cast(dict[str, Any], value).get(path[1]) if type(value) is dict else None
+    if type(value) is int and 0 <= value <= MAX_QUANTITY:
+        return value
+    return None if value is None else _fault_of(value)
+
+
+def _fault_of(value: object) -> UsageFault:
     if type(value) is not int:
         return UsageFault.NOT_WHOLE
-    if value < 0:
-        return UsageFault.NEGATIVE
-    return value if value <= MAX_QUANTITY else UsageFault.TOO_LARGE
+    return UsageFault.NEGATIVE if value < 0 else UsageFault.TOO_LARGE
 
 
 def _reasoning_outside(counts: dict[Meter, int], total: int) -> int | UsageFault | None:
