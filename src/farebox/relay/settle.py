@@ -177,8 +177,9 @@ class Settler:
             except LedgerUnavailable:
                 await asyncio.sleep(1)
                 continue
-            if isinstance(ended, Ended) and ended.amount and not job.keyed:
-                await self._reverse(job, ended.amount)
+            # What the customer paid: the shortfall was the operator's and is not given to anybody.
+            if isinstance(ended, Ended) and ended.amount > ended.shortfall and not job.keyed:
+                await self._reverse(job, Nano(ended.amount - ended.shortfall))
             return
 
     def _receipt(self, job: Job, charge: Charge | None, flags: tuple[str, ...]) -> Receipt:
