@@ -139,6 +139,17 @@ async def test_an_early_answer_that_accepts_lets_the_body_go_on(client: HttpClie
         assert server.connections == 1
 
 
+async def test_a_connection_that_still_owes_a_part_of_the_body_is_not_used_again(client: HttpClient) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(plain(b"enough"))
+        await peer.gone()
+
+    async with Scripted(script) as server:
+        assert await fetch(client, server.url, body=b"x" * 16 * MEGABYTE) == b"enough"
+        assert client.open_connections() == 0
+
+
 @pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 262_144, 262_145, 1_000_000])
 async def test_a_body_of_any_size_arrives_as_it_was(client: HttpClient, size: int) -> None:
     body = bytes(n % 251 for n in range(size))

@@ -11,6 +11,7 @@ from tests.upstream_client.reading import ask, fetch
 from tests.upstream_client.scripted import CHUNKED, Peer, Scripted, chunk, plain
 
 from farebox.upstream.client import HttpClient
+from farebox.upstream.response import BUFFER_BYTES
 from farebox.upstream.timeouts import Stage, Timeouts
 from farebox.upstream.trouble import TimedOut
 
@@ -115,6 +116,25 @@ async def test_a_slow_reader_is_not_a_silent_upstream(client: HttpClient) -> Non
         response = await ask(client, server.url, timeouts=Timeouts(idle=0.1))
         await asyncio.sleep(0.4)
         assert len(await response.read(1 << 30)) == 8_000_000
+
+
+async def test_the_time_a_reader_took_is_not_counted_when_it_goes_on(client: HttpClient) -> None:
+    read_on = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (BUFFER_BYTES + 4), b"x" * BUFFER_BYTES)
+        await read_on.wait()
+        await asyncio.sleep(0.15)
+        await peer.send(b"rest")
+
+    async with Scripted(script) as server:
+        response = await ask(client, server.url, timeouts=Timeouts(idle=0.3))
+        await asyncio.sleep(0.5)
+        assert response.paused
+        assert len(await response.next_chunk() or b"") == BUFFER_BYTES
+        read_on.set()
+        assert await response.read(10) == b"rest"
 
 
 async def test_the_time_before_the_request_does_not_count(client: HttpClient) -> None:
