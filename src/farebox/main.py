@@ -36,7 +36,7 @@ from farebox.observe.exposition import exposition
 from farebox.observe.metrics import Metrics
 from farebox.observe.requests import RequestWatch
 from farebox.observe.share import PUBLISH_S, MetricsShare
-from farebox.relay.attempts import Upstreams
+from farebox.relay.attempts import Upstreams, WayOut
 from farebox.relay.buffered import Buffered
 from farebox.relay.job import Job
 from farebox.relay.once import Once
@@ -222,9 +222,8 @@ def _gateway(
     timeouts = Timeouts(
         settings.connect_timeout_s, settings.first_byte_timeout_s, settings.idle_timeout_s, settings.total_timeout_s
     )
-    upstreams = Upstreams(
-        client, pool, scheduler, timeouts=timeouts, queue_timeout_s=settings.queue_timeout_s, sandbox_socket=sandbox
-    )
+    way_out = WayOut(timeouts, settings.queue_timeout_s, sandbox, settings.safety_identifier)
+    upstreams = Upstreams(client, pool, scheduler, way_out)
     settler = Settler(books.writer, books.key_ring, committed=watch.committed, reverse=_reversal(books))
     relay = Relay(
         keyring=Keyring(books.pool),

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Any
+
+import structlog
 
 from farebox.admission.commands import Ended
 from farebox.money import format_credits
@@ -25,6 +28,7 @@ ROUTES = {
     "/readyz": "health",
     "/metrics": "metrics",
 }
+log: Any = structlog.get_logger("farebox.requests")
 _QUIET = frozenset({"health", "metrics"})
 
 
@@ -41,6 +45,18 @@ class RequestWatch:
         self.metrics.hold_ended()
         if ended.shortfall:
             self.metrics.charged_beyond_available(ended.shortfall)
+            log.warning(
+                "a charge went to shortfall", request_id=job.ask.request_id, shortfall=format_credits(ended.shortfall)
+            )
+        for news in ended.announcements:
+            log.warning(
+                "a budget reached a threshold",
+                account_id=job.trace.account_id,
+                budget=news.budget_id,
+                percent=news.threshold,
+                charged=format_credits(news.charged),
+                limit=format_credits(news.limit),
+            )
 
     def finished(self, trace: Trace, status: int, code: str, began: float) -> None:
         """The answer is out, or the client is gone."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from hashlib import blake2b
 
 import msgspec
 
@@ -68,6 +69,16 @@ class NotSent(msgspec.Struct, frozen=True, gc=False):
     stamp: Stamp
 
 
+class WayOut(msgspec.Struct, frozen=True):
+    """The operator's settings for everything that goes upstream."""
+
+    timeouts: Timeouts
+    queue_timeout_s: float
+    sandbox_socket: str
+    safety_identifier: bool = False
+    """Send a hash of the account with each request, so that one abuser does not cost the upstream key."""
+
+
 class Upstreams:
     """The way out of this process, shared by its requests."""
 
@@ -76,17 +87,13 @@ class Upstreams:
         client: HttpClient,
         pool: ChannelPool,
         scheduler: Scheduler[Lease | NoneAvailable],
-        *,
-        timeouts: Timeouts,
-        queue_timeout_s: float,
-        sandbox_socket: str,
+        settings: WayOut,
     ) -> None:
         self._client = client
         self._pool = pool
         self._scheduler = scheduler
-        self._timeouts = timeouts
-        self._queue_timeout_s = queue_timeout_s
-        self._sandbox = Target.unix(sandbox_socket)
+        self._settings = settings
+        self._sandbox = Target.unix(settings.sandbox_socket)
         self._routes: dict[str, _Route] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -129,7 +136,7 @@ class Upstreams:
             return self._pool.pick(offers, sticky=sticky, now=self._loop.time(), exclude=job.exclude)
 
         granted = await self._scheduler.slot(
-            claim, places=offers, priority=job.opened.admitted.priority, timeout_s=self._queue_timeout_s
+            claim, places=offers, priority=job.opened.admitted.priority, timeout_s=self._settings.queue_timeout_s
         )
         job.queue_wait_ms += granted.wait_ms
         if isinstance(granted, QueueTimeout):
@@ -159,7 +166,10 @@ class Upstreams:
         route = self._route(channel)
         upstream_model = channel.models[job.prepared.model_id]
         body = dialect.forward(
-            job.prepared.call, upstream_model=upstream_model, output_limit=job.output_limit, channel=route.body
+            job.prepared.call,
+            upstream_model=upstream_model,
+            output_limit=job.output_limit,
+            channel=self._body_wishes(route, job),
         )
         path = dialect.path if channel.dialect == SANDBOX else dialect.path.removeprefix(_VERSION_PREFIX)
         headers = [pair for pair in job.ask.headers if pair[0] not in NOT_FORWARDED and pair[0] not in route.hidden]
@@ -168,6 +178,12 @@ class Upstreams:
         headers.append((b"accept-encoding", b"identity"))
         response = await self._client.send(route.target, b"POST", path.encode(), headers, body, route.timeouts)
         return Sent(lease, response, upstream_model)
+
+    def _body_wishes(self, route: _Route, job: Job) -> ChannelBody:
+        if not self._settings.safety_identifier:
+            return route.body
+        hashed = blake2b(job.hold.hold.account_id.encode(), digest_size=16, person=b"farebox-safety").hexdigest()
+        return msgspec.structs.replace(route.body, safety_identifier=hashed)
 
     async def _judge(self, job: Job, sent: Sent) -> Sent | CallerRefused | NotSent:
         response, lease, now = sent.response, sent.lease, self._loop.time()
@@ -211,7 +227,7 @@ class Upstreams:
         """What a channel's configuration comes to, kept until it changes."""
         known = self._routes.get(channel.id)
         if known is None or known.channel is not channel:
-            known = self._routes[channel.id] = _Route(channel, self._sandbox, self._timeouts)
+            known = self._routes[channel.id] = _Route(channel, self._sandbox, self._settings.timeouts)
         return known
 
 
