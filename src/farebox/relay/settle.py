@@ -156,6 +156,7 @@ class Settler:
         try:
             ended = await self._writer.submit(command, patience_s=CAPTURE_PATIENCE_S)
         except LedgerUnavailable:
+            job.trace.stamp = Stamp.LEDGER_UNAVAILABLE.value
             task = asyncio.create_task(self._resolve_later(job))
             self._unresolved.add(task)
             task.add_done_callback(self._unresolved.discard)
