@@ -21,7 +21,7 @@ from typing import cast
 import aiohttp
 import uvloop
 
-from farebox.upstream.client import HttpClient
+from farebox.upstream.client import HttpClient, Outgoing
 from farebox.upstream.target import Target
 from farebox.upstream.timeouts import Timeouts
 
@@ -95,14 +95,14 @@ async def cpu_us_per_unit(call: Call, *, calls: int, width: int) -> float:
 
 def ours(client: HttpClient, target: Target) -> tuple[Call, Call]:
     async def plain() -> int:
-        response = await client.send(target, b"POST", b"/v1/chat/completions", (), REQUEST, TIMEOUTS)
+        response = await client.send(target, Outgoing(b"POST", b"/v1/chat/completions", (), REQUEST), TIMEOUTS)
         body = await response.read(1 << 20)
         response.close()
         assert len(body) == len(ANSWER)
         return 1
 
     async def stream() -> int:
-        response = await client.send(target, b"POST", b"/stream", (), REQUEST, TIMEOUTS)
+        response = await client.send(target, Outgoing(b"POST", b"/stream", (), REQUEST), TIMEOUTS)
         while await response.next_chunk() is not None:
             pass
         response.close()

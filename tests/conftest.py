@@ -23,7 +23,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from farebox.faults import FareboxError
-from farebox.main import set_up
 from farebox.store.embedded import EmbeddedPostgres
 from farebox.store.locks import FileLock
 
@@ -65,6 +64,8 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres: EmbeddedPostgres) -> str:
     """The name of a database with the current schema, to copy from."""
+    from farebox.main import set_up  # here, so that tests of single rooms import only these
+
     _wait_for(_execute(postgres, f"CREATE DATABASE {TEMPLATE}"))
     _wait_for(set_up(postgres.dsn_of(TEMPLATE)))
     return TEMPLATE

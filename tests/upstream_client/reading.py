@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from farebox.upstream.client import HttpClient
+from farebox.upstream.client import HttpClient, Outgoing
 from farebox.upstream.response import Response
 from farebox.upstream.target import Headers, Target
 from farebox.upstream.timeouts import Timeouts
@@ -38,7 +38,7 @@ async def ask(
     timeouts: Timeouts = QUICK,
 ) -> Response:
     """`send` with the defaults of these tests."""
-    return await client.send(Target.parse(url), method, path, headers, body, timeouts)
+    return await client.send(Target.parse(url), Outgoing(method, path, headers, body), timeouts)
 
 
 async def fetch(client: HttpClient, url: str, **how: object) -> bytes:

@@ -12,7 +12,7 @@ from tests.upstream_client.scripted import Peer, Scripted
 from tests.upstream_client.test_tls import AUTHORITY, server_tls
 
 from farebox.faults import SetupFault
-from farebox.upstream.client import HttpClient
+from farebox.upstream.client import HttpClient, Outgoing
 from farebox.upstream.dial import client_tls
 from farebox.upstream.proxy import Proxy
 from farebox.upstream.target import Target
@@ -23,7 +23,7 @@ CREDENTIALS = b"Basic " + base64.b64encode(b"us er:p@ss")
 
 
 async def send(client: HttpClient, target: Target, timeouts: Timeouts = QUICK) -> bytes:
-    response = await client.send(target, b"POST", b"/v1/x", [(b"x-a", b"b")], b"{}", timeouts)
+    response = await client.send(target, Outgoing(b"POST", b"/v1/x", [(b"x-a", b"b")], b"{}"), timeouts)
     return await response.read(1000)
 
 

@@ -11,7 +11,7 @@ from tests.upstream_client.reading import QUICK
 from tests.upstream_client.scripted import Peer, Scripted
 
 from farebox.faults import SetupFault
-from farebox.upstream.client import HttpClient
+from farebox.upstream.client import HttpClient, Outgoing
 from farebox.upstream.target import Target, compose
 from farebox.upstream.trouble import RequestInvalid
 
@@ -152,7 +152,7 @@ async def test_a_unix_socket_serves_where_loopback_is_forbidden(tmp_path: Path) 
     async with Scripted(script, unix=path) as server:
         target = Target.unix(path, headers=[(b"x-a", b"b")])
         for _ in range(2):
-            response = await client.send(target, b"POST", b"/v1/x", (), b"{}", QUICK)
+            response = await client.send(target, Outgoing(b"POST", b"/v1/x", (), b"{}"), QUICK)
             assert await response.read(10) == b"ok"
         assert server.connections == 1
     client.close()

@@ -13,7 +13,7 @@ from tests.upstream_client.reading import QUICK, ask, fetch
 from tests.upstream_client.scripted import CHUNKED, Peer, Scripted, chunk
 
 from farebox.faults import SetupFault
-from farebox.upstream.client import HttpClient
+from farebox.upstream.client import HttpClient, Outgoing
 from farebox.upstream.dial import client_tls
 from farebox.upstream.response import BUFFER_BYTES
 from farebox.upstream.target import Target
@@ -66,7 +66,7 @@ async def test_a_certificate_for_another_name_is_refused(trusting: HttpClient) -
 async def test_the_name_to_check_can_be_given(trusting: HttpClient) -> None:
     async with Scripted(answer_for_ever, tls=server_tls("api.example")) as server:
         target = Target.parse(f"https://127.0.0.1:{server.port}", server_name="api.example")
-        response = await trusting.send(target, b"POST", b"/", (), b"", QUICK)
+        response = await trusting.send(target, Outgoing(b"POST", b"/", (), b""), QUICK)
         assert await response.read(10) == b"ok"
 
 

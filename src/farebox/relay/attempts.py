@@ -9,42 +9,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from hashlib import blake2b
+from typing import Any
 
 import msgspec
+import structlog
 
-from farebox.admission.refusals import Refusal, RefusalCode
-from farebox.relay.job import Attempt, Job, Stamp
+from farebox.faults import SetupFault
+from farebox.relay.job import Attempt, Job
+from farebox.relay.routes import Route, WayOut
+from farebox.relay.unsent import (
+    CallerRefused,
+    NotSent,
+    key_rejected,
+    none_available,
+    queue_timeout,
+    rate_limited,
+    upstream_failed,
+)
 from farebox.upstream.channels import Busy, Channel, ChannelPool, Health, Lease, NoneAvailable
 from farebox.upstream.client import HttpClient
 from farebox.upstream.response import Response
 from farebox.upstream.scheduler import QueueTimeout, Scheduler
-from farebox.upstream.target import Target
-from farebox.upstream.timeouts import Timeouts
-from farebox.upstream.trouble import RequestInvalid, TimedOut, UpstreamFault
+from farebox.upstream.trouble import RequestInvalid, UpstreamFault
 from farebox.upstream.verdicts import Verdict, retry_after_s, verdict_on
-from farebox.wire.call import ChannelBody, raw
-from farebox.wire.openai_errors import UpstreamError
-
-SANDBOX = "sandbox"
-SERVED_BY: Mapping[str, frozenset[str]] = {
-    "openai_chat": frozenset({"openai", SANDBOX}),
-    "openai_embeddings": frozenset({"openai", SANDBOX}),
-}
-"""Which channel dialects can serve which of ours."""
 
 MAX_ATTEMPTS = 6
 ERROR_BODY_BYTES = 256 * 1024
-_VERSION_PREFIX = "/v1"
+_SESSION_HEADERS = (b"x-session-id", b"session_id", b"x-session-affinity")
 
-NOT_FORWARDED = frozenset(
-    b"host content-length authorization x-api-key x-goog-api-key api-key cookie connection keep-alive te trailer "
-    b"transfer-encoding upgrade expect accept-encoding proxy-authorization proxy-connection forwarded x-forwarded-for "
-    b"x-forwarded-proto x-forwarded-host x-forwarded-port x-real-ip via idempotency-key x-max-credits x-request-id "
-    b"openai-organization openai-project origin referer".split()
-)
-"""Headers of the client that end here: ours, the connection's, and those that name an account."""
+log: Any = structlog.get_logger("farebox.relay")
 
 
 class Sent(msgspec.Struct, frozen=True, gc=False):
@@ -55,51 +48,24 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
     upstream_model: str
 
 
-class CallerRefused(msgspec.Struct, frozen=True, gc=False):
-    """The provider refused the request itself."""
-
-    status: int
-    error: UpstreamError
-
-
-class NotSent(msgspec.Struct, frozen=True, gc=False):
-    """Nobody served it: why, and which row of the failure policy that is."""
-
-    refusal: Refusal
-    stamp: Stamp
-
-
-class WayOut(msgspec.Struct, frozen=True):
-    """The operator's settings for everything that goes upstream."""
-
-    timeouts: Timeouts
-    queue_timeout_s: float
-    sandbox_socket: str
-    safety_identifier: bool = False
-    """Send a hash of the account with each request, so that one abuser does not cost the upstream key."""
-
-
 class Upstreams:
     """The way out of this process, shared by its requests."""
 
     def __init__(
-        self,
-        client: HttpClient,
-        pool: ChannelPool,
-        scheduler: Scheduler[Lease | NoneAvailable],
-        settings: WayOut,
+        self, client: HttpClient, pool: ChannelPool, scheduler: Scheduler[Lease | NoneAvailable], way: WayOut
     ) -> None:
         self._client = client
         self._pool = pool
         self._scheduler = scheduler
-        self._settings = settings
-        self._sandbox = Target.unix(settings.sandbox_socket)
-        self._routes: dict[str, _Route] = {}
+        self._way = way
+        self._routes: dict[str, Route] = {}
         self._loop = asyncio.get_running_loop()
 
-    async def send(self, job: Job) -> Sent | CallerRefused | NotSent:
-        """Try channels until one answers, one refuses the request itself, or none is left."""
-        last: NotSent | None = None
+    async def send(self, job: Job, last: NotSent | None = None) -> Sent | CallerRefused | NotSent:
+        """Try channels until one answers, one refuses the request itself, or none is left.
+
+        `last` is what an earlier `send` of this job came to in the end; it is the answer if nobody is left to ask.
+        """
         while len(job.attempts) < MAX_ATTEMPTS:
             lease = await self._slot(job)
             if isinstance(lease, NotSent):
@@ -108,19 +74,19 @@ class Upstreams:
             if not isinstance(outcome, NotSent):
                 return outcome
             last = outcome
-        return last or _none_available(NoneAvailable(Health.EJECTED, 1))
+        return last or none_available(NoneAvailable(Health.EJECTED, 1))
 
     def done(self, sent: Sent) -> None:
-        """The answer was read to its end and was good."""
+        """The answer was complete and good."""
         self._pool.succeeded(sent.lease)
         self.close(sent)
 
-    def failed(self, job: Job, sent: Sent, fault: UpstreamFault) -> None:
-        """The answer broke off: bad for the channel's health, and not tried again for this request."""
-        self._note(job, sent.lease, Verdict.FAILED, None)
-        self._pool.failed(sent.lease, now=self._loop.time())
-        job.exclude.add(sent.lease.channel.id)
+    def failed(self, job: Job, sent: Sent, fault: UpstreamFault) -> NotSent:
+        """The answer broke off: bad for the channel's health, and not tried there again for this request."""
+        job.attempts[-1] = Attempt(sent.lease.channel.id, Verdict.FAILED.value, sent.response.status)
+        self._blame(job, sent.lease, fault)
         self.close(sent)
+        return upstream_failed(fault)
 
     def close(self, sent: Sent) -> None:
         """Give the slot back; an unfinished answer's connection is cut, so that the provider stops."""
@@ -136,54 +102,51 @@ class Upstreams:
             return self._pool.pick(offers, sticky=sticky, now=self._loop.time(), exclude=job.exclude)
 
         granted = await self._scheduler.slot(
-            claim, places=offers, priority=job.opened.admitted.priority, timeout_s=self._settings.queue_timeout_s
+            claim, places=offers, priority=job.opened.admitted.priority, timeout_s=self._way.queue_timeout_s
         )
         job.queue_wait_ms += granted.wait_ms
         if isinstance(granted, QueueTimeout):
-            return _queue_timeout()
+            return queue_timeout()
         if isinstance(granted.slot, NoneAvailable):
-            return _none_available(granted.slot)
+            return none_available(granted.slot)
         return granted.slot
 
     async def _try(self, job: Job, lease: Lease) -> Sent | CallerRefused | NotSent:
+        job.asked = lease.channel
+        response: Response | None = None
+        outcome: Sent | CallerRefused | NotSent | None = None
         try:
             sent = await self._ask(job, lease)
+            response = sent.response
             outcome = await self._judge(job, sent)
         except UpstreamFault as fault:
-            self._fault(job, lease, fault)
-            return _upstream_fault(fault)
-        except BaseException:
-            self._pool.release(lease)
-            raise
+            if response is None:
+                self._note(job, lease, Verdict.FAILED, None)
+            self._blame(job, lease, fault)
+            outcome = upstream_failed(fault)
+        finally:
+            if not isinstance(outcome, Sent):
+                if response is not None:
+                    response.close()
+                self._pool.release(lease)
         if not isinstance(outcome, Sent):
-            self.close(sent)
+            job.asked = None
         return outcome
 
     async def _ask(self, job: Job, lease: Lease) -> Sent:
-        dialect, channel = job.ask.dialect, lease.channel
-        if channel.dialect not in SERVED_BY[dialect.name]:
-            raise RequestInvalid(f"a channel of dialect {channel.dialect} cannot serve {dialect.name}")
+        dialect, channel, prepared = job.ask.dialect, lease.channel, job.prepared
         route = self._route(channel)
-        upstream_model = channel.models[job.prepared.model_id]
+        if not route.serves(dialect):
+            raise RequestInvalid(f"a channel of dialect {channel.dialect} cannot serve {dialect.name}")
+        upstream_model = channel.models[prepared.model_id]
+        wishes = route.body_for(job.hold.hold.account_id)
         body = dialect.forward(
-            job.prepared.call,
-            upstream_model=upstream_model,
-            output_limit=job.output_limit,
-            channel=self._body_wishes(route, job),
+            prepared.call, upstream_model=upstream_model, output_limit=job.output_limit, channel=wishes
         )
-        path = dialect.path if channel.dialect == SANDBOX else dialect.path.removeprefix(_VERSION_PREFIX)
-        headers = [pair for pair in job.ask.headers if pair[0] not in NOT_FORWARDED and pair[0] not in route.hidden]
-        headers += route.headers
-        headers.append((b"authorization", b"Bearer " + lease.key.secret.encode()))
-        headers.append((b"accept-encoding", b"identity"))
-        response = await self._client.send(route.target, b"POST", path.encode(), headers, body, route.timeouts)
+        headers = route.headers(job.ask.headers, lease.key.secret)
+        path = route.path(dialect)
+        response = await self._client.send(route.target, b"POST", path, headers, body, route.timeouts)
         return Sent(lease, response, upstream_model)
-
-    def _body_wishes(self, route: _Route, job: Job) -> ChannelBody:
-        if not self._settings.safety_identifier:
-            return route.body
-        hashed = blake2b(job.hold.hold.account_id.encode(), digest_size=16, person=b"farebox-safety").hexdigest()
-        return msgspec.structs.replace(route.body, safety_identifier=hashed)
 
     async def _judge(self, job: Job, sent: Sent) -> Sent | CallerRefused | NotSent:
         response, lease, now = sent.response, sent.lease, self._loop.time()
@@ -203,112 +166,39 @@ class Upstreams:
                 wait_s = retry_after_s(response.headers)
                 self._pool.rate_limited(lease, now=now, retry_after_s=wait_s, status=response.status)
                 job.exclude.add(lease.key.id)
-                return _rate_limited(wait_s)
+                return rate_limited(wait_s)
             case Verdict.KEY_REJECTED:
                 self._pool.key_rejected(lease, now=now, status=response.status)
                 job.exclude.add(lease.key.id)
-                return _none_available(NoneAvailable(Health.BENCHED, 30))
+                return key_rejected()
             case Verdict.FAILED:
                 self._pool.failed(lease, now=now, status=response.status)
                 job.exclude.add(lease.channel.id)
-                return _upstream_error()
+                return upstream_failed()
 
-    def _fault(self, job: Job, lease: Lease, fault: UpstreamFault) -> None:
-        self._note(job, lease, Verdict.FAILED, None)
+    def _blame(self, job: Job, lease: Lease, fault: UpstreamFault) -> None:
+        """This channel failed this request. What was never sent says nothing about its health."""
         if not isinstance(fault, RequestInvalid):
             self._pool.failed(lease, now=self._loop.time())
         job.exclude.add(lease.channel.id)
-        self._pool.release(lease)
+        log.warning("upstream failed", request_id=job.ask.request_id, channel=lease.channel.id, error=str(fault))
 
     def _note(self, job: Job, lease: Lease, verdict: Verdict, status: int | None) -> None:
         job.attempts.append(Attempt(lease.channel.id, verdict.value, status))
 
-    def _route(self, channel: Channel) -> _Route:
+    def _route(self, channel: Channel) -> Route:
         """What a channel's configuration comes to, kept until it changes."""
         known = self._routes.get(channel.id)
         if known is None or known.channel is not channel:
-            known = self._routes[channel.id] = _Route(channel, self._sandbox, self._settings.timeouts)
+            try:
+                known = self._routes[channel.id] = Route(channel, self._way)
+            except SetupFault as fault:
+                raise RequestInvalid("the channel's settings cannot be used") from fault
         return known
-
-
-class _Route:
-    """A channel's target, headers, body wishes and timeouts, made once."""
-
-    __slots__ = ("body", "channel", "headers", "hidden", "target", "timeouts")
-
-    def __init__(self, channel: Channel, sandbox: Target, timeouts: Timeouts) -> None:
-        own = channel.timeouts
-        self.channel = channel
-        self.target = sandbox if channel.dialect == SANDBOX else Target.parse(channel.base_url, proxy=channel.proxy)
-        self.headers = [(k.lower().encode(), v.encode()) for k, v in channel.headers.items() if v is not None]
-        self.hidden = frozenset(name.lower().encode() for name in channel.headers)
-        self.body = ChannelBody(
-            limit_field=channel.limit_field,
-            stream_usage=channel.stream_usage,
-            overrides={name: raw(value) for name, value in channel.parameters.items()},
-        )
-        self.timeouts = Timeouts(
-            own.connect_s or timeouts.connect,
-            own.first_byte_s or timeouts.first_byte,
-            own.idle_s or timeouts.idle,
-            own.total_s or timeouts.total,
-        )
 
 
 def _session_of(job: Job) -> bytes:
     for name, value in job.ask.headers:
-        if name in (b"x-session-id", b"session_id", b"x-session-affinity"):
+        if name in _SESSION_HEADERS:
             return value
     return b""
-
-
-def _queue_timeout() -> NotSent:
-    return NotSent(
-        Refusal(
-            RefusalCode.QUEUE_TIMEOUT,
-            "Every channel for this model is busy and no slot came free in time. Try again shortly.",
-            retry_after_s=5,
-            retry_helps=True,
-        ),
-        Stamp.NO_UPSTREAM,
-    )
-
-
-def _none_available(none: NoneAvailable) -> NotSent:
-    if none.health is Health.COOLING:
-        return _rate_limited(none.retry_after_s)
-    return NotSent(
-        Refusal(
-            RefusalCode.NO_UPSTREAM_AVAILABLE,
-            "No provider can serve this model at the moment. Try again later, or use another model.",
-            retry_after_s=min(none.retry_after_s, 60),
-            retry_helps=True,
-        ),
-        Stamp.NO_UPSTREAM,
-    )
-
-
-def _rate_limited(wait_s: float | None) -> NotSent:
-    seconds = max(1, int(wait_s or 1))
-    return NotSent(
-        Refusal(
-            RefusalCode.RATE_LIMIT_EXCEEDED,
-            f"The provider of this model is at its own limit. Try again in {seconds} s.",
-            param="upstream",
-            retry_after_s=seconds,
-            retry_helps=True,
-        ),
-        Stamp.UPSTREAM_FAILED,
-    )
-
-
-def _upstream_error() -> NotSent:
-    message = "The provider failed to answer. Nothing was charged; the request can be repeated."
-    return NotSent(Refusal(RefusalCode.UPSTREAM_ERROR, message, retry_helps=True), Stamp.UPSTREAM_FAILED)
-
-
-def _upstream_fault(fault: UpstreamFault) -> NotSent:
-    if not isinstance(fault, TimedOut):
-        return _upstream_error()
-    message = "The provider did not answer in time. Nothing was charged; the request can be repeated."
-    return NotSent(Refusal(RefusalCode.UPSTREAM_TIMEOUT, message, retry_helps=True), Stamp.UPSTREAM_FAILED)

@@ -1,6 +1,6 @@
 """The client for calls to providers: pooled HTTP/1.1 on httptools, one request at a time per connection.
 
-Enters: a `Target`, a method, a path, headers, a body, `Timeouts`. Leaves: a `Response` as soon as the final head is
+Enters: a `Target`, an `Outgoing` request, `Timeouts`. Leaves: a `Response` as soon as the final head is
 there, or an `UpstreamFault`. It follows no redirect, keeps no cookie, decodes no content, adds no header but `host`
 and `content-length`, and starts no task. One per process and event loop.
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import NamedTuple
 
 from farebox.upstream.addresses import Resolver, resolve
 from farebox.upstream.connection import Connection, Terms
@@ -29,6 +30,15 @@ from farebox.upstream.timeouts import Stage, Timeouts
 from farebox.upstream.trouble import ClosedBeforeAnswer, ConnectFailed, TimedOut
 
 _ONE_WRITE_BYTES = 64 * 1024
+
+
+class Outgoing(NamedTuple):
+    """One request: what it is, where below the target's path, and what goes with it."""
+
+    method: bytes
+    path: bytes
+    headers: Headers
+    body: bytes
 
 
 class HttpClient:
@@ -52,14 +62,13 @@ class HttpClient:
         self._next_sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def send(
-        self, target: Target, method: bytes, path: bytes, headers: Headers, body: bytes, timeouts: Timeouts
-    ) -> Response:
+    async def send(self, target: Target, request: Outgoing, timeouts: Timeouts) -> Response:
         """Send one request and wait for the head of its final answer. Cancelling aborts the connection at once.
 
         Raises `RequestInvalid` or `ConnectFailed` when nothing was sent; `ClosedBeforeAnswer`, `AnswerCut`,
         `AnswerInvalid` or `TimedOut` after that.
         """
+        method, path, headers, body = request
         message = compose(target, method, path, headers, len(body))
         rest = b""
         if len(body) > _ONE_WRITE_BYTES:
