@@ -135,7 +135,7 @@ async def test_a_refused_request_opens_no_connection(client: HttpClient) -> None
 
     async with Scripted(script) as server:
         with pytest.raises(RequestInvalid):
-            await client.send(Target.parse(server.url), b"POST", b"/\r\n", (), b"", QUICK)
+            await client.send(Target.parse(server.url), Outgoing(b"POST", b"/\r\n", (), b""), QUICK)
         assert server.connections == 0
 
 
