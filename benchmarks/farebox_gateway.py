@@ -1,28 +1,27 @@
 """Farebox as a measurement needs it: one worker, the embedded database, a channel to the mock, accounts with credits.
 
-The only module here that knows Farebox's command line. What comes out is a port, process ids and API keys.
+The only module here that knows Farebox from inside. What comes out is a port, process ids and API keys.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-import subprocess
 import sys
-from collections.abc import Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from benchmarks.proc import Tree
 from benchmarks.servers import NotReady, free_port, running
+from farebox.money import parse_credits
 
 COMMAND = Path(sys.executable).with_name("farebox")
 MODEL = "gpt-4o-mini"
 UPSTREAM_KEY = "sk-mock"
-COMMAND_LIMIT_S = 60
 
 
 class Gateway(msgspec.Struct, frozen=True):
@@ -44,7 +43,7 @@ def farebox(upstream_port: int, *, accounts: int, folder: Path) -> Generator[Gat
     environment, port = settings(data_dir), free_port()
     with running(serve_command(port), port, log=folder / "farebox.log", environment=environment) as pid:
         postmaster = _postmaster(data_dir)
-        keys = provision(environment, upstream_port=upstream_port, accounts=accounts)
+        keys = provision(data_dir, upstream_port=upstream_port, accounts=accounts)
         yield Gateway(port, Tree((pid,), but_not=postmaster), Tree(postmaster), keys)
 
 
@@ -58,33 +57,33 @@ def settings(data_dir: Path) -> dict[str, str]:
         **os.environ,
         "FAREBOX_DATA_DIR": str(data_dir),
         "FAREBOX_ALLOW_PRIVATE_UPSTREAMS": "true",
-        "FAREBOX_STARTER_CREDITS": "1000000",
     }
 
 
-def provision(environment: Mapping[str, str], *, upstream_port: int, accounts: int) -> tuple[str, ...]:
-    """A channel to the mock and so many accounts, through the command line; their API keys.
-
-    A command takes a fraction of a second, so 1,000 accounts take minutes; none of that is measured.
-    """
-    upstream = f"http://127.0.0.1:{upstream_port}/v1"
-    channel = ["channel", "add", "--name", "mock", "--dialect", "openai", "--base-url", upstream]
-    _run(environment, *channel, "--key", UPSTREAM_KEY, "--model", MODEL)
-    with ThreadPoolExecutor(2) as threads:
-        return tuple(threads.map(partial(_account, environment), range(accounts)))
+def provision(data_dir: Path, *, upstream_port: int, accounts: int) -> tuple[str, ...]:
+    """A channel to the mock and so many accounts with credits, through the store; their API keys."""
+    return asyncio.run(_provision(data_dir, upstream_port, accounts))
 
 
-def _account(environment: Mapping[str, str], number: int) -> str:
-    account = _run(environment, "account", "create", f"bench-{number}", "--tier", "enterprise")["id"]
-    return _run(environment, "key", "create", account)["key"]
+async def _provision(data_dir: Path, upstream_port: int, accounts: int) -> tuple[str, ...]:
+    from farebox.config import load_settings
+    from farebox.main import database, open_books
+    from farebox.store.catalogue_changes import ChannelRow
+
+    chosen = load_settings({"data_dir": str(data_dir)}, environment={})
+    with database(chosen) as dsn:
+        async with open_books(chosen, dsn) as books:
+            row = ChannelRow("chan_mock", "mock", "openai", f"http://127.0.0.1:{upstream_port}/v1")
+            row = msgspec.structs.replace(row, options={"models": {MODEL: MODEL}})
+            await books.changes.put_channel(row, secrets=(UPSTREAM_KEY,))
+            return tuple([await _account(books, number) for number in range(accounts)])
 
 
-def _run(environment: Mapping[str, str], *arguments: str) -> dict[str, str]:
-    command = [str(COMMAND), *arguments, "--json"]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False)
-    if run.returncode:
-        raise NotReady(f"{' '.join(command[:3])} failed: {run.stderr.strip()[-1000:]}")
-    return msgspec.json.decode(run.stdout, type=dict[str, str], strict=False)
+async def _account(books: Any, number: int) -> str:
+    starter = parse_credits("1000000")
+    account = await books.accounts.create(f"bench-{number}", tier="enterprise", starter=starter)
+    key = await books.api_keys.create(account.id, "bench")
+    return key.secret
 
 
 def _postmaster(data_dir: Path) -> tuple[int, ...]:
