@@ -186,13 +186,13 @@ async def serve_worker(
             open_books(settings, dsn, changed=lambda snapshot: pool.configure(snapshot.channels), metrics=watch.metrics)
         )
         pool.configure(books.catalogue.current.channels)
-        sandbox = await stack.enter_async_context(_sandbox())
+        provider = await stack.enter_async_context(sandbox())
         client = HttpClient(
             allow_private_upstreams=settings.allow_private_upstreams,
             pool=PoolLimits(max_open=settings.upstream_connections),
         )
         stack.callback(client.close)
-        app, relayed = _gateway(books, pool, client, sandbox, watch, share, stop)
+        app, relayed = _gateway(books, pool, client, provider, watch, share, stop)
         server = QuietServer(_uvicorn(app, settings))
         stack.enter_context(_background(_chores(books, app, server, watch, share)))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -269,7 +269,7 @@ def _reversal(books: Books) -> Callable[[Job, Nano], Coroutine[Any, Any, None]]:
 
 
 @asynccontextmanager
-async def _sandbox() -> AsyncGenerator[str, None]:
+async def sandbox() -> AsyncGenerator[str, None]:
     """The built-in provider, on a private unix socket of this process."""
     folder = tempfile.mkdtemp(prefix="farebox-sandbox-")
     path = os.path.join(folder, "s")

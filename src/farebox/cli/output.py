@@ -63,6 +63,8 @@ class Column:
     name: str
     kind: Kind = Kind.TEXT
     title: str = ""
+    empty: str = "–"
+    """What people see where there is nothing."""
 
     @property
     def heading(self) -> str:
@@ -70,8 +72,8 @@ class Column:
 
     def for_people(self, value: object) -> str:
         match value:
-            case None:
-                return "–"
+            case None | () | []:
+                return self.empty
             case bool():
                 return "yes" if value else "no"
             case int() if self.kind is Kind.CREDITS:
