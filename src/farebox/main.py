@@ -25,10 +25,11 @@ import yaml
 
 from farebox.admission.state import LimitScope
 from farebox.config import Settings
-from farebox.edge.app import EdgeApp
-from farebox.edge.connection import keep_alive
+from farebox.edge.app import EdgeApp, Terms
+from farebox.edge.connection import LiveStreams
+from farebox.edge.health import Health
 from farebox.edge.protocol import EdgeProtocol, sweep
-from farebox.edge.reads import Health, Reads
+from farebox.edge.reads import Reads
 from farebox.faults import SetupFault
 from farebox.ids import AccountId
 from farebox.money import Nano
@@ -36,16 +37,18 @@ from farebox.observe.exposition import exposition
 from farebox.observe.metrics import Metrics
 from farebox.observe.requests import RequestWatch
 from farebox.observe.share import PUBLISH_S, MetricsShare
-from farebox.relay.attempts import Upstreams, WayOut
+from farebox.relay.attempts import Upstreams
 from farebox.relay.buffered import Buffered
 from farebox.relay.job import Job
 from farebox.relay.once import Once
 from farebox.relay.quote import Quotes
-from farebox.relay.relay import Relay
+from farebox.relay.relay import Answering, Reading, Relay
+from farebox.relay.routes import WayOut
 from farebox.relay.settle import Settler
 from farebox.relay.stream import Streams
 from farebox.store import statements
 from farebox.store.accounts import Accounts
+from farebox.store.answers import Answers
 from farebox.store.api_keys import ApiKeys
 from farebox.store.catalogue import Catalogue, Snapshot
 from farebox.store.catalogue_changes import CatalogueChanges
@@ -225,14 +228,10 @@ def _gateway(
     way_out = WayOut(timeouts, settings.queue_timeout_s, sandbox, settings.safety_identifier)
     upstreams = Upstreams(client, pool, scheduler, way_out)
     settler = Settler(books.writer, books.key_ring, committed=watch.committed, reverse=_reversal(books))
+    streams = Streams(upstreams, settler, books.writer, charge_what_died=settings.died_mid_answer == "produced")
     relay = Relay(
-        keyring=Keyring(books.pool),
-        catalogue=books.catalogue,
-        writer=books.writer,
-        once=Once(books.pool, books.key_ring),
-        settler=settler,
-        buffered=Buffered(upstreams, settler),
-        streams=Streams(upstreams, settler, books.writer, charge_what_died=settings.died_mid_answer == "produced"),
+        Reading(Keyring(books.pool), books.catalogue, books.writer, Once(Answers(books.pool), books.key_ring)),
+        Answering(Buffered(upstreams, settler), streams, settler),
         hold_ttl_s=settings.hold_ttl_s,
         admitted=watch.metrics.hold_opened,
     )
@@ -242,16 +241,9 @@ def _gateway(
         settings.metrics_token,
     )
     reads = Reads(relay, books.catalogue, books.history, Quotes(relay, books.catalogue), health)
-    app = EdgeApp(
-        relay,
-        reads,
-        finished=watch.finished,
-        body_limit_bytes=settings.body_limit_bytes,
-        trusted_proxies=settings.trusted_proxies,
-        cors_origins=settings.cors_origins,
-        top_up_url=settings.top_up_url,
-    )
-    return app, settler
+    terms = Terms(settings.body_limit_bytes, settings.trusted_proxies, settings.cors_origins, settings.top_up_url)
+    live = LiveStreams(watch.metrics.stream_opened, watch.metrics.stream_ended)
+    return EdgeApp(relay, reads, terms=terms, finished=watch.finished, live=live), settler
 
 
 def _reversal(books: Books) -> Callable[[Job, Nano], Coroutine[Any, Any, None]]:
@@ -300,6 +292,7 @@ def _uvicorn(app: EdgeApp, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.drain_timeout_s,
+        limit_concurrency=settings.max_connections,
         backlog=2048,
     )
 
@@ -312,7 +305,7 @@ def _chores(
         books.catalogue.watch(),
         Leases(books.pool, books.writer).run(),
         sweep(lambda: server.server_state.connections),
-        keep_alive(app.live, books.settings.ping_interval_s),
+        app.live.keep_alive(books.settings.ping_interval_s),
         _every(ANSWERS_EVERY_S, lambda: _drop_old_answers(books.pool)),
         _every(PARTITIONS_EVERY_S, lambda: _extend_partitions(books.dsn)),
     ]

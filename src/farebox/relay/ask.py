@@ -12,11 +12,16 @@ import msgspec
 
 from farebox.admission.rate_limits import RateNow
 from farebox.admission.refusals import Refusal
+from farebox.faults import Fault
 from farebox.money import Nano
 from farebox.wire.dialect import Dialect
 from farebox.wire.openai_errors import UpstreamError
 
 Headers = list[tuple[bytes, bytes]]
+
+
+class TooSlow(Fault):
+    """The client does not read; raised by `Client.write`."""
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -51,6 +56,8 @@ class Charged(msgspec.Struct, frozen=True, gc=False):
     remaining: Nano
     method: str
     queue_wait_ms: int
+    max_tokens_applied: int | None = None
+    """The output limit per choice that was sent in the caller's place, because the hold covers no more."""
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
@@ -82,7 +89,7 @@ class PassedOn(msgspec.Struct, frozen=True, gc=False):
 
 
 class Streamed(msgspec.Struct, frozen=True, gc=False):
-    """The answer was streamed to the client, its end included."""
+    """Nothing is left to send: the answer was streamed, its end included, or the client is gone."""
 
 
 Reply = Answered | Refused | PassedOn | Streamed
@@ -104,8 +111,11 @@ class Client(Protocol):
         """Start a stream of server-sent events."""
         ...
 
-    async def write(self, data: bytes) -> None:
-        """Send whole events; waits while the client is slow. After it left, does nothing."""
+    async def write(self, events: bytes) -> None:
+        """Send whole events; waits while the client is slow. After it left, does nothing.
+
+        Raises `TooSlow` when it does not read at all; it is then cut off, and has left.
+        """
         ...
 
     async def end(self) -> None:

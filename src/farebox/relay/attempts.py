@@ -27,7 +27,7 @@ from farebox.relay.unsent import (
     upstream_failed,
 )
 from farebox.upstream.channels import Busy, Channel, ChannelPool, Health, Lease, NoneAvailable
-from farebox.upstream.client import HttpClient
+from farebox.upstream.client import HttpClient, Outgoing
 from farebox.upstream.response import Response
 from farebox.upstream.scheduler import QueueTimeout, Scheduler
 from farebox.upstream.trouble import RequestInvalid, UpstreamFault
@@ -90,8 +90,7 @@ class Upstreams:
 
     def close(self, sent: Sent) -> None:
         """Give the slot back; an unfinished answer's connection is cut, so that the provider stops."""
-        sent.response.close()
-        self._pool.release(sent.lease)
+        self._let_go(sent.lease, sent.response)
 
     async def _slot(self, job: Job) -> Lease | NotSent:
         offers = job.prepared.priced.offers
@@ -114,7 +113,6 @@ class Upstreams:
     async def _try(self, job: Job, lease: Lease) -> Sent | CallerRefused | NotSent:
         job.asked = lease.channel
         response: Response | None = None
-        outcome: Sent | CallerRefused | NotSent | None = None
         try:
             sent = await self._ask(job, lease)
             response = sent.response
@@ -124,14 +122,18 @@ class Upstreams:
                 self._note(job, lease, Verdict.FAILED, None)
             self._blame(job, lease, fault)
             outcome = upstream_failed(fault)
-        finally:
-            if not isinstance(outcome, Sent):
-                if response is not None:
-                    response.close()
-                self._pool.release(lease)
+        except BaseException:
+            self._let_go(lease, response)
+            raise
         if not isinstance(outcome, Sent):
             job.asked = None
+            self._let_go(lease, response)
         return outcome
+
+    def _let_go(self, lease: Lease, response: Response | None) -> None:
+        if response is not None:
+            response.close()
+        self._pool.release(lease)
 
     async def _ask(self, job: Job, lease: Lease) -> Sent:
         dialect, channel, prepared = job.ask.dialect, lease.channel, job.prepared
@@ -144,9 +146,8 @@ class Upstreams:
             prepared.call, upstream_model=upstream_model, output_limit=job.output_limit, channel=wishes
         )
         headers = route.headers(job.ask.headers, lease.key.secret)
-        path = route.path(dialect)
-        response = await self._client.send(route.target, b"POST", path, headers, body, route.timeouts)
-        return Sent(lease, response, upstream_model)
+        request = Outgoing(b"POST", route.path(dialect), headers, body)
+        return Sent(lease, await self._client.send(route.target, request, route.timeouts), upstream_model)
 
     async def _judge(self, job: Job, sent: Sent) -> Sent | CallerRefused | NotSent:
         response, lease, now = sent.response, sent.lease, self._loop.time()

@@ -6,15 +6,16 @@ reported, and kept for the SDK's own retry.
 
 from __future__ import annotations
 
+from farebox.admission.commands import Ended
 from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.relay.ask import Answered, Charged, Client, PassedOn, Refused, Reply
-from farebox.relay.attempts import CallerRefused, NotSent, Sent, Upstreams
+from farebox.relay.attempts import Sent, Upstreams
 from farebox.relay.job import Job, Stamp
 from farebox.relay.passing import headers_to_pass
 from farebox.relay.policy import is_empty
 from farebox.relay.settle import Kept, Settler
+from farebox.relay.unsent import CallerRefused, NotSent
 from farebox.relay.watch import OutputCount
-from farebox.tariff.compiled import Method
 from farebox.tariff.meters import output_tokens
 from farebox.tariff.rate import UsageSource
 from farebox.upstream.trouble import UpstreamFault
@@ -33,38 +34,41 @@ class Buffered:
 
     async def answer(self, job: Job, client: Client) -> Reply:
         """Send, read, charge. A body that breaks off is tried elsewhere: nothing was sent to the client yet."""
+        last: NotSent | None = None
         while True:
-            sent = await self._upstreams.send(job)
+            sent = await self._upstreams.send(job, last)
             if not isinstance(sent, Sent):
                 return await refused_upstream(job, sent, self._settler)
-            try:
-                body = await sent.response.read(ANSWER_LIMIT_BYTES)
-            except UpstreamFault as fault:
-                self._upstreams.failed(job, sent, fault)
-                continue
-            except BaseException:
-                self._upstreams.close(sent)
-                raise
-            answer = job.ask.dialect.read_answer(body, job.prepared.call)
-            if answer is None:
-                self._upstreams.failed(job, sent, UpstreamFault("the answer is not of its dialect"))
-                continue
-            self._upstreams.done(sent)
-            return await self._charge(job, answer, sent, client)
+            answer = await self._read(job, sent)
+            if not isinstance(answer, UpstreamFault):
+                self._upstreams.done(sent)
+                return await self._charge(job, answer, sent, client)
+            last = self._upstreams.failed(job, sent, answer)
+
+    async def _read(self, job: Job, sent: Sent) -> Answer | UpstreamFault:
+        try:
+            body = await sent.response.read(ANSWER_LIMIT_BYTES)
+        except UpstreamFault as fault:
+            return fault
+        except BaseException:
+            self._upstreams.close(sent)
+            raise
+        answer = job.ask.dialect.read_answer(body, job.prepared.call)
+        return UpstreamFault("the answer is not of its dialect") if answer is None else answer
 
     async def _charge(self, job: Job, answer: Answer, sent: Sent, client: Client) -> Reply:
         judged = await self._settler.judge(job, answer.usage, OutputCount(answer.output, _family(job)))
         flags = judged.flags
         if _is_free(job, answer, output_tokens(judged.usage)):
             ended = await self._settler.void(job, Stamp.EMPTY, flags=flags)
-            return _answered(job, answer.body, ended.amount, ended.available, sent)
+            return _answered(job, answer.body, ended, sent)
         charge = self._settler.price(job, judged, service_tier=answer.service_tier)
         stamp = Stamp.PROVIDER if judged.source is UsageSource.PROVIDER else Stamp.COUNTED
         if client.left:
             stamp = Stamp.CLIENT_LEFT_DRAINED
         kept = Kept(answer.body, False) if job.keyed or client.left else None
         ended = await self._settler.capture(job, charge, stamp, flags=flags, kept=kept)
-        return _answered(job, answer.body, ended.amount, ended.available, sent)
+        return _answered(job, answer.body, ended, sent)
 
 
 async def refused_upstream(job: Job, outcome: CallerRefused | NotSent, settler: Settler) -> Reply:
@@ -94,13 +98,14 @@ def has_stop(job: Job) -> bool:
 def _is_free(job: Job, answer: Answer, output: int) -> bool:
     if not job.prepared.call.has_output:
         return False
-    if job.prepared.method is Method.CALL and answer.output.seen:
+    if job.per_call and answer.output.seen:
         return False
     return is_empty(output_tokens=output, finish_reasons=list(answer.finish_reasons.values()), has_stop=has_stop(job))
 
 
-def _answered(job: Job, body: bytes, amount: int, available: int, sent: Sent) -> Answered:
-    charged = Charged(amount, available, job.prepared.method.value, job.queue_wait_ms)  # type: ignore[arg-type]
+def _answered(job: Job, body: bytes, ended: Ended, sent: Sent) -> Answered:
+    method = job.prepared.method.value
+    charged = Charged(ended.amount, ended.available, method, job.queue_wait_ms, job.output_limit)
     return Answered(body, job.standing(), charged, headers_to_pass(sent.response.headers))
 
 

@@ -11,9 +11,12 @@ from enum import StrEnum
 import msgspec
 
 from farebox.admission.commands import Opened, OpenHold
+from farebox.admission.state import Admitted
 from farebox.relay.ask import Ask, Standing
 from farebox.relay.prepare import Prepared
+from farebox.tariff.compiled import Method
 from farebox.tariff.price_list import Reasoning
+from farebox.upstream.channels import Channel
 
 
 class Stamp(StrEnum):
@@ -66,7 +69,9 @@ class Trace(msgspec.Struct):
     queue_wait_ms: int = 0
     admitted_at: float = 0.0
     answered_at: float = 0.0
-    """Monotonic seconds: the hold's commit, and the upstream's head."""
+    settling_at: float = 0.0
+    settled_at: float = 0.0
+    """Monotonic seconds: the hold's commit, the upstream's head, the answer's end, the charge's commit."""
 
 
 class Described(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -84,7 +89,7 @@ class Job:
     """One request under one hold."""
 
     __slots__ = (
-        "ask", "attempts", "channel", "exclude", "fingerprint", "hold", "now_us", "opened", "output_limit",
+        "ask", "asked", "attempts", "channel", "exclude", "fingerprint", "hold", "now_us", "opened", "output_limit",
         "prepared", "queue_wait_ms", "trace",
     )  # fmt: skip
 
@@ -95,19 +100,33 @@ class Job:
         self.hold: OpenHold = opened.open
         self.now_us = opened.now_us
         self.fingerprint = fingerprint
+        """By which an SDK's own retry finds this request (`Once.mark_of`); empty for a keyed one."""
         self.trace = trace
+        self.asked: Channel | None = None
+        """Where the request has gone and an answer may come from; None before, and between attempts."""
         self.attempts: list[Attempt] = []
         self.exclude: set[str] = set()
         """Channels and upstream keys that failed for this request."""
         self.channel: str = ""
         """The offer that served."""
         self.queue_wait_ms = 0
-        self.output_limit = _limit_to_send(prepared, opened)
+        self.output_limit = limit_to_send(prepared, opened.admitted)
+        """Per choice, written into the body that goes out; None leaves it as the caller wrote it."""
 
     @property
     def keyed(self) -> bool:
         """Whether the caller gave an idempotency key."""
         return self.ask.idempotency_key is not None
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether work for a stream whose client left may stop: nothing went out, or its provider stops billing."""
+        return not self.keyed and (self.asked is None or not self.asked.bills_after_disconnect)
+
+    @property
+    def per_call(self) -> bool:
+        """Whether the call is charged, not what it used."""
+        return self.prepared.method is Method.CALL
 
     @property
     def watches_hold(self) -> bool:
@@ -117,8 +136,9 @@ class Job:
     @property
     def output_most(self) -> int | None:
         """The most output, all choices together, a plausible usage can state; None: not bounded."""
+        call = self.prepared.call
         if self.output_limit is not None:
-            return self.output_limit * self.prepared.call.choices
+            return (self.output_limit + call.output_extra) * call.choices
         worst = self.prepared.admission
         return worst.output_limit if worst.output_limit is not None else worst.output_max or None
 
@@ -127,15 +147,13 @@ class Job:
         return Standing(self.opened.rate, self.opened.admitted.priority, self.ask.dialect.resource)
 
 
-def _limit_to_send(prepared: Prepared, opened: Opened) -> int | None:
+def limit_to_send(prepared: Prepared, admitted: Admitted) -> int | None:
     """The output limit per choice that goes upstream, where the hold is what limits the answer."""
-    admitted = opened.admitted
     if admitted.output_tokens is None:
         return None
-    invisible = prepared.priced.model.reasoning is Reasoning.INVISIBLE
-    if admitted.clamped and not prepared.may_extend:
-        return admitted.output_tokens // prepared.call.choices
+    clamped = admitted.clamped and not prepared.may_extend
     # Reasoning nobody sees cannot be watched: the provider itself must stop within the hold.
-    if invisible and prepared.call.output_limit is None:
-        return admitted.output_tokens // prepared.call.choices
-    return None
+    unwatched = prepared.priced.model.reasoning is Reasoning.INVISIBLE and prepared.call.output_limit is None
+    if not clamped and not unwatched:
+        return None
+    return max(1, admitted.output_tokens // prepared.call.choices - prepared.call.output_extra)

@@ -7,6 +7,8 @@ of it can be done again when the key or the catalogue turns out to be newer.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from farebox.admission.access import check_caller, check_model
@@ -29,6 +31,14 @@ CLOCK_SLACK_US = 60_000_000
 
 _ANY_TIER = None
 _STANDARD: frozenset[str | None] = frozenset({None, "default", "standard"})
+
+
+class Known(NamedTuple):
+    """What a request is worked out on: the key and the catalogue as last read, and about what time it is."""
+
+    view: KeyView
+    snapshot: Snapshot
+    now_us: int
 
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
@@ -63,10 +73,9 @@ def malformed(problem: Malformed) -> Refusal:
     return Refusal(RefusalCode(problem.code.value), problem.message, param=problem.param)
 
 
-def prepare(
-    ask: Ask, call: Call, view: KeyView, snapshot: Snapshot, *, now_us: int, input_tokens: int | None = None
-) -> Prepared | Refusal:
+def prepare(ask: Ask, call: Call, known: Known, *, input_tokens: int | None = None) -> Prepared | Refusal:
     """Work the request out. `input_tokens` replaces the cheap bound by a closer one."""
+    view, snapshot, now_us = known.view, known.snapshot, known.now_us
     priced = snapshot.names.get(call.model)
     if priced is None:
         return _unknown_model(call.model)
@@ -86,8 +95,10 @@ def prepare(
         return _unpriced(priced.model.id)
     if isinstance(worst, NotCovered):
         return _not_covered(worst)
-    admission = _admission(ask, call, view, priced, worst, bounds)
-    return Prepared(view, tier, call, priced, price, method, worst, admission, snapshot.version)
+    facts = _Facts(priced, worst, bounds)
+    return Prepared(
+        view, tier, call, priced, price, method, worst, _admission(ask, call, view, facts), snapshot.version
+    )
 
 
 def bounds_of(call: Call, priced: PricedModel, input_tokens: int | None = None) -> Bounds:
@@ -118,9 +129,16 @@ def prospect_of(call: Call, now_us: int) -> Prospect:
     )
 
 
-def _admission(
-    ask: Ask, call: Call, view: KeyView, priced: PricedModel, worst: Estimate, bounds: Bounds
-) -> AdmissionRequest:
+class _Facts(NamedTuple):
+    """What was worked out of a call."""
+
+    priced: PricedModel
+    worst: Estimate
+    bounds: Bounds
+
+
+def _admission(ask: Ask, call: Call, view: KeyView, facts: _Facts) -> AdmissionRequest:
+    priced, worst, bounds = facts
     extends = call.stream and worst.output_numerator > 0 and priced.model.reasoning is not Reasoning.INVISIBLE
     return AdmissionRequest(
         model=priced.model.id,

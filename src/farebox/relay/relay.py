@@ -11,9 +11,10 @@ turned out to be newer than what the request was worked out with.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
-from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,8 +29,8 @@ from farebox.relay.ask import Answered, Ask, Client, Refused, Reply, Standing, S
 from farebox.relay.buffered import Buffered, ledger_refusal
 from farebox.relay.counting import bound_input
 from farebox.relay.job import Described, Job, Stamp, Trace
-from farebox.relay.once import Once
-from farebox.relay.prepare import Prepared, caller_refusal, malformed, prepare
+from farebox.relay.once import IN_PROGRESS, Once
+from farebox.relay.prepare import Known, Prepared, caller_refusal, malformed, prepare
 from farebox.relay.settle import Kept, Settler
 from farebox.relay.standing import standing_of
 from farebox.relay.stream import Streams
@@ -54,29 +55,35 @@ _TOKENIZING_MAY_HELP = frozenset(
 )
 
 
+class Taken(NamedTuple):
+    """Another request claimed the idempotency key in the moment between looking it up and admission."""
+
+
+class Reading(NamedTuple):
+    """Where a request is looked up and decided."""
+
+    keyring: Keyring
+    catalogue: Catalogue
+    writer: LedgerWriter
+    once: Once
+
+
+class Answering(NamedTuple):
+    """How an admitted request is answered, and its hold ended."""
+
+    buffered: Buffered
+    streams: Streams
+    settler: Settler
+
+
 class Relay:
     """Answers model calls. Made by `main` from its neighbours."""
 
     def __init__(
-        self,
-        *,
-        keyring: Keyring,
-        catalogue: Catalogue,
-        writer: LedgerWriter,
-        once: Once,
-        settler: Settler,
-        buffered: Buffered,
-        streams: Streams,
-        hold_ttl_s: int,
-        admitted: Callable[[], None],
+        self, reading: Reading, answering: Answering, *, hold_ttl_s: int, admitted: Callable[[], None]
     ) -> None:
-        self._keyring = keyring
-        self._catalogue = catalogue
-        self._writer = writer
-        self._once = once
-        self._settler = settler
-        self._buffered = buffered
-        self._streams = streams
+        self._keyring, self._catalogue, self._writer, self._once = reading
+        self._buffered, self._streams, self._settler = answering
         self._admitted_one = admitted
         self._hold_ttl_us = hold_ttl_s * 1_000_000
 
@@ -88,40 +95,57 @@ class Relay:
             trace.stamp = Stamp.LEDGER_UNAVAILABLE.value
             return Refused(ledger_refusal())
 
-    async def caller(self, secret: str, client_ip: str | None) -> KeyView | Refusal:
-        """The key behind a secret, read afresh and allowed to ask. For everything but model calls."""
-        view = await self._keyring.load(digest_of(secret))
-        return INVALID_KEY if view is None else _refused_caller(view, client_ip) or view
+    async def caller(self, secret: str, client_ip: str | None, resource: str) -> KeyView | Refused:
+        """The key behind a secret, read afresh and allowed to ask, or why not. For everything but model calls."""
+        try:
+            view = await self._keyring.load(digest_of(secret))
+        except LedgerUnavailable:
+            return Refused(ledger_refusal())
+        if view is None:
+            return Refused(INVALID_KEY)
+        refusal = check_caller(view.account, view.key, client_ip, now_us=view.read_us)
+        return view if refusal is None else Refused(refusal, self.standing(view, resource))
 
-    async def worked_out(self, ask: Ask) -> tuple[KeyView, Prepared | Refusal] | Refusal:
-        """The request worked out on the newest state, without admission: what a quote shows."""
-        view = await self.caller(ask.secret, ask.client_ip)
-        if isinstance(view, Refusal):
-            return view
-        call = ask.dialect.parse(ask.body)
-        if isinstance(call, Malformed):
-            return view, malformed(call)
+    async def refuse(self, refusal: Refusal, secret: str, client_ip: str | None, resource: str) -> Refused:
+        """Refuse before there is a body to look at; what is wrong with the caller comes first."""
+        view = await self.caller(secret, client_ip, resource)
+        return view if isinstance(view, Refused) else Refused(refusal, self.standing(view, resource))
+
+    def standing(self, view: KeyView, resource: str) -> Standing:
+        """Where a caller stands, as last read."""
+        return standing_of(view, self._catalogue.current, resource)
+
+    async def worked_out(self, ask: Ask, call: Call, view: KeyView) -> Prepared | Refusal:
+        """The request worked out on the newest state, without admission. Raises `LedgerUnavailable`."""
         await self._catalogue.verify()
-        closer = await bound_input(ask.dialect, call, None)
         prepared = self._prepare(ask, call, view, None)
-        if closer is not None and isinstance(prepared, Prepared) and closer < prepared.admission.input_tokens:
-            return view, self._prepare(ask, call, view, closer)
-        return view, prepared
+        return await self.worked_out_closer(ask, call, view, prepared) if isinstance(prepared, Refusal) else prepared
+
+    async def worked_out_closer(self, ask: Ask, call: Call, view: KeyView, refusal: Refusal) -> Prepared | Refusal:
+        """The same with a closer bound of the input, where the cheap one may be why it was refused."""
+        closer = await self._closer(ask, call, refusal, None)
+        return refusal if closer is None else self._prepare(ask, call, view, closer)
 
     async def _answer(self, ask: Ask, client: Client, trace: Trace) -> Reply:
         view = await self._caller(ask)
         if isinstance(view, Refused):
             return view
         trace.account_id, trace.key_id = view.account.id, view.key.id
-        fingerprint = blake2b(ask.dialect.name.encode() + ask.body, digest_size=16).digest()
-        earlier = await self._once.earlier(ask, view, fingerprint)
+        fingerprint = self._once.fingerprint_of(ask)
+        earlier = await self._once.earlier(ask, view, fingerprint, client)
         if earlier is not None:
             return await self._as_before(earlier, ask, view, client)
+        if client.left and ask.idempotency_key is None:
+            return Streamed()  # nobody waits, and nothing was begun
         call = ask.dialect.parse(ask.body)
         if isinstance(call, Malformed):
             return self._refused(malformed(call), ask, view)
         trace.stream = call.stream
         job = await self._admitted(ask, call, view, fingerprint, trace)
+        if isinstance(job, Taken):
+            # The same idempotency key came twice at once, and the other request was first.
+            earlier = await self._once.earlier(ask, view, fingerprint, client)
+            return await self._as_before(earlier or IN_PROGRESS, ask, view, client)
         if isinstance(job, Refused):
             return job
         return await self._run(job, client)
@@ -130,13 +154,22 @@ class Relay:
         answering = self._streams if job.prepared.call.stream else self._buffered
         try:
             return await answering.answer(job, client)
+        except asyncio.CancelledError:
+            await self._let_go(job, Stamp.GATEWAY_CUT)
+            raise
+        except BaseException:
+            await self._let_go(job, Stamp.ABANDONED)
+            raise
         finally:
             job.trace.queue_wait_ms = job.queue_wait_ms
             job.trace.attempts = len(job.attempts)
             job.trace.channel = job.channel or None
-            if job.trace.stamp is None:
-                # Cancelled, or a mistake of ours: the hold must end all the same (Law 2).
-                await asyncio.shield(self._settler.void(job, Stamp.ABANDONED))
+
+    async def _let_go(self, job: Job, stamp: Stamp) -> None:
+        """Cancelled, or a mistake of ours: the hold must end all the same (Law 2)."""
+        if job.trace.stamp is None:
+            with contextlib.suppress(LedgerUnavailable):
+                await asyncio.shield(self._settler.void(job, stamp))
 
     # Who asks -------------------------------------------------------------------------------
 
@@ -153,12 +186,12 @@ class Relay:
         return view if refusal is None else self._refused(refusal, ask, view)
 
     def _refused(self, refusal: Refusal, ask: Ask, view: KeyView) -> Refused:
-        return Refused(refusal, standing_of(view, self._catalogue.current, ask.dialect.resource))
+        return Refused(refusal, self.standing(view, ask.dialect.resource))
 
     async def _as_before(self, earlier: Kept | Refusal, ask: Ask, view: KeyView, client: Client) -> Reply:
         if isinstance(earlier, Refusal):
             return self._refused(earlier, ask, view)
-        standing = standing_of(view, self._catalogue.current, ask.dialect.resource)
+        standing = self.standing(view, ask.dialect.resource)
         if not earlier.stream:
             return Answered(earlier.body, standing, None, [], replayed=True)
         await client.begin(standing, 0, [(b"idempotent-replayed", b"true")])
@@ -168,40 +201,52 @@ class Relay:
 
     # Admission ------------------------------------------------------------------------------
 
-    async def _admitted(self, ask: Ask, call: Call, view: KeyView, fingerprint: bytes, trace: Trace) -> Job | Refused:
+    async def _admitted(
+        self, ask: Ask, call: Call, view: KeyView, fingerprint: bytes, trace: Trace
+    ) -> Job | Refused | Taken:
         """Work the request out and have it admitted; look again when anything was out of date."""
         closer: int | None = None
-        for look in range(_LOOKS):
-            prepared = self._prepare(ask, call, view, closer)
-            fresh = look > 0
-            if isinstance(prepared, Prepared):
+        fresh = False
+        for _ in range(_LOOKS):
+            answer: Prepared | Opened | NotAdmitted | Stale | Taken | Refusal = self._prepare(ask, call, view, closer)
+            standing: Standing | None = None
+            if isinstance(answer, Prepared):
+                prepared = answer
                 trace.model = prepared.model_id
                 answer = await self._admit(ask, prepared, fingerprint)
+                if isinstance(answer, Taken):
+                    return answer
                 if isinstance(answer, Opened):
-                    trace.admitted_at = time.monotonic()
-                    trace.held = True
-                    self._admitted_one()
-                    return Job(ask, prepared, answer, fingerprint=fingerprint, trace=trace)
+                    mark = self._once.mark_of(ask, view, fingerprint)
+                    return self._opened(Job(ask, prepared, answer, fingerprint=mark, trace=trace))
                 if isinstance(answer, NotAdmitted):
-                    closer_bound = await self._closer(ask, prepared, answer.refusal, closer)
-                    if closer_bound is None:
-                        standing = Standing(answer.rate, prepared.tier.priority, ask.dialect.resource)
-                        return Refused(answer.refusal, standing)
-                    closer = closer_bound
+                    fresh = True
+                    standing = Standing(answer.rate, prepared.tier.priority, ask.dialect.resource)
+                    answer = answer.refusal
+            if isinstance(answer, Refusal):
+                found = await self._closer(ask, call, answer, closer)
+                if found is not None:
+                    closer = found
                     continue
-            elif fresh:
-                return self._refused(prepared, ask, view)
+                if fresh:
+                    return Refused(answer, standing or self.standing(view, ask.dialect.resource))
             renewed = await self._renewed(ask)
             if isinstance(renewed, Refused):
                 return renewed
-            view = renewed
+            view, fresh = renewed, True
         raise LedgerUnavailable("the account changes faster than the request can be worked out")
+
+    def _opened(self, job: Job) -> Job:
+        job.trace.admitted_at = time.monotonic()
+        job.trace.held = True
+        self._admitted_one()
+        return job
 
     def _prepare(self, ask: Ask, call: Call, view: KeyView, closer: int | None) -> Prepared | Refusal:
         snapshot, now_us = self._catalogue.current, self._writer.database_now_us()
-        return prepare(ask, call, view, snapshot, now_us=now_us, input_tokens=closer)
+        return prepare(ask, call, Known(view, snapshot, now_us), input_tokens=closer)
 
-    async def _admit(self, ask: Ask, prepared: Prepared, fingerprint: bytes) -> Opened | NotAdmitted | Stale:
+    async def _admit(self, ask: Ask, prepared: Prepared, fingerprint: bytes) -> Opened | NotAdmitted | Stale | Taken:
         view, price = prepared.view, prepared.price
         command = Admit(
             view.account.id,
@@ -211,7 +256,7 @@ class Relay:
             self._hold_ttl_us,
             prepared.model_id,
             self._writer.boot,
-            _describe(ask, prepared, fingerprint),
+            _describe(ask, prepared, self._once.mark_of(ask, view, fingerprint)),
             prepared.catalogue_version,
             price.starts_us,
             price.until_us,
@@ -220,14 +265,17 @@ class Relay:
         answer = await self._writer.submit(command, patience_s=ADMIT_PATIENCE_S)
         if isinstance(answer, Opened | NotAdmitted | Stale):
             return answer
+        if isinstance(answer, Refusal) and answer.code is RefusalCode.IDEMPOTENCY_IN_PROGRESS:
+            return Taken()
         raise LawBroken(1, f"admission was answered with {type(answer).__name__}")
 
-    async def _closer(self, ask: Ask, prepared: Prepared, refusal: Refusal, known: int | None) -> int | None:
+    async def _closer(self, ask: Ask, call: Call, refusal: Refusal, known: int | None) -> int | None:
         """A tokenized bound of the input, where the cheap one is why the request was refused."""
-        if known is not None or refusal.code not in _TOKENIZING_MAY_HELP:
+        priced = self._catalogue.current.names.get(call.model)
+        if known is not None or priced is None or refusal.code not in _TOKENIZING_MAY_HELP:
             return None
-        bound = await bound_input(ask.dialect, prepared.call, prepared.priced.model.tokenizer)
-        return bound if bound is not None and bound < prepared.admission.input_tokens else None
+        bound, cheap = await bound_input(ask.dialect, call, priced.model.tokenizer), call.input_most
+        return bound if bound is not None and cheap is not None and bound < cheap else None
 
     async def _renewed(self, ask: Ask) -> KeyView | Refused:
         """Read the key and the catalogue afresh."""
@@ -245,17 +293,13 @@ INVALID_KEY = Refusal(
 _encode = msgspec.json.Encoder().encode
 
 
-def _refused_caller(view: KeyView, client_ip: str | None) -> Refusal | None:
-    return check_caller(view.account, view.key, client_ip, now_us=view.read_us)
-
-
-def _describe(ask: Ask, prepared: Prepared, fingerprint: bytes) -> str:
+def _describe(ask: Ask, prepared: Prepared, mark: bytes) -> str:
     described = Described(
         prepared.model_id,
         ask.dialect.name,
         prepared.method.value,
         prepared.price.card.id,
-        fingerprint.hex(),
+        mark.hex(),
         prepared.call.stream,
     )
     return _encode(described).decode()

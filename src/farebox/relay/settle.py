@@ -10,6 +10,7 @@ committed, reversed.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -29,6 +30,7 @@ from farebox.upstream.secrets import KeyRing
 from farebox.wire.usage import ReportedUsage, UsageFault, check_bounds, counted_usage, read_usage
 
 CAPTURE_PATIENCE_S = 20.0
+RESOLVE_EVERY_S = 1.0
 KEPT_FOR_US = 24 * 3600 * 1_000_000
 JOINABLE_FOR_US = 10 * 60 * 1_000_000
 KEPT_LIMIT_BYTES = 8 * 1024 * 1024
@@ -140,7 +142,7 @@ class Settler:
             job.keyed,
             job.fingerprint,
         )
-        return await self._end(job, command, stamp)
+        return await self._end(job, command, stamp, fetchable=sealed is not None)
 
     async def void(self, job: Job, stamp: Stamp, *, flags: tuple[str, ...] = ()) -> Ended:
         """End the hold without a charge. Raises as `capture` does."""
@@ -152,35 +154,40 @@ class Settler:
         if self._unresolved:
             await asyncio.wait(self._unresolved, timeout=CAPTURE_PATIENCE_S)
 
-    async def _end(self, job: Job, command: Capture | Void, stamp: Stamp) -> Ended:
+    async def _end(self, job: Job, command: Capture | Void, stamp: Stamp, *, fetchable: bool = False) -> Ended:
+        job.trace.settling_at = time.monotonic()
         try:
             ended = await self._writer.submit(command, patience_s=CAPTURE_PATIENCE_S)
         except LedgerUnavailable:
             job.trace.stamp = Stamp.LEDGER_UNAVAILABLE.value
-            task = asyncio.create_task(self._resolve_later(job))
+            task = asyncio.create_task(self._resolve_later(job, fetchable=fetchable))
             self._unresolved.add(task)
             task.add_done_callback(self._unresolved.discard)
             raise
         if not isinstance(ended, Ended):
             raise LawBroken(2, f"the end of {job.hold.hold.id} was answered with {type(ended).__name__}")
         job.trace.stamp = stamp.value
+        job.trace.settled_at = time.monotonic()
         self._committed(job, ended)
         return ended
 
-    async def _resolve_later(self, job: Job) -> None:
-        """The customer got an error: void the hold; a charge found committed is given back."""
-        void = Void(
-            job.hold, Stamp.LEDGER_UNAVAILABLE.value, _encode(self._receipt(job, None, ())).decode(), keyed=job.keyed
-        )
+    async def _resolve_later(self, job: Job, *, fetchable: bool) -> None:
+        """The customer got an error: void the hold, as often as it takes.
+
+        A charge found committed is given back, unless its answer was kept with it and can be fetched.
+        """
+        receipt = _encode(self._receipt(job, None, ())).decode()
+        void = Void(job.hold, Stamp.LEDGER_UNAVAILABLE.value, receipt, keyed=job.keyed)
         while True:
             try:
                 ended = await self._writer.submit(void, patience_s=CAPTURE_PATIENCE_S)
+                if isinstance(ended, Ended) and ended.amount and not fetchable:
+                    await self._reverse(job, ended.amount)
             except LedgerUnavailable:
-                await asyncio.sleep(1)
+                await asyncio.sleep(RESOLVE_EVERY_S)
                 continue
-            # What the customer paid: the shortfall was the operator's and is not given to anybody.
-            if isinstance(ended, Ended) and ended.amount > ended.shortfall and not job.keyed:
-                await self._reverse(job, Nano(ended.amount - ended.shortfall))
+            if isinstance(ended, Ended):
+                self._committed(job, ended)
             return
 
     def _receipt(self, job: Job, charge: Charge | None, flags: tuple[str, ...]) -> Receipt:
@@ -226,11 +233,11 @@ def _tokens_used(charge: Charge) -> int:
 
 def _upstream_cost(job: Job, basis: Basis) -> Nano | None:
     """What we pay for the same work, where the cost card can say."""
-    cost = job.prepared.price.cost
-    if cost is None:
+    card = job.prepared.price.cost
+    if card is None:
         return None
-    method = basis.method if basis.method in cost.methods else next(iter(cost.methods), None)
+    method = basis.method if basis.method in card.methods else next(iter(card.methods), None)
     if method is None:
         return None
-    charged = rate(cost, msgspec.structs.replace(basis, method=method, at_most=None))
+    charged = rate(card, msgspec.structs.replace(basis, method=method, at_most=None))
     return None if isinstance(charged, Unpriced) else charged.amount

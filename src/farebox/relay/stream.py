@@ -1,38 +1,34 @@
-"""A streamed answer: metered as it passes, its end withheld until the charge is committed (Law 3).
+"""A streamed answer: sent for, passed on, charged, and only then ended for the client (Law 3).
 
-Bytes of the upstream go to the client as they come; from the event that completes the answer
-on they wait. The hold grows as output flows (Law 1). However the stream ends, by itself, by a
-client that leaves, by an upstream that dies or by credits that run out, `policy` names the row
-and the hold ends once.
+However a stream ends, by itself, by a client that leaves, by an upstream that dies or by credits
+that run out, `policy` names the row and the hold ends once (Law 2). `flow` moves the bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from types import TracebackType
 
-from farebox.admission.commands import Extend, Extended
-from farebox.faults import Fault, LedgerUnavailable
+from farebox.faults import LedgerUnavailable
 from farebox.money import format_credits
-from farebox.relay.ask import Client, Refused, Reply, Streamed
+from farebox.relay.ask import Client, Reply, Streamed, TooSlow
 from farebox.relay.attempts import Sent, Upstreams
 from farebox.relay.buffered import has_stop, ledger_refusal, refused_upstream
+from farebox.relay.flow import Stream
 from farebox.relay.job import Job, Stamp
-from farebox.relay.passing import headers_to_pass
 from farebox.relay.policy import Basis, Ending, Ruling, is_empty, rule_on
 from farebox.relay.settle import Judged, Kept, Settler
-from farebox.relay.watch import HoldWatch, OutputCount
+from farebox.relay.unsent import CallerRefused, NotSent
+from farebox.relay.watch import OutputCount
 from farebox.store.ledger_writer import LedgerWriter
-from farebox.tariff.compiled import Method
 from farebox.tariff.meters import output_tokens
-from farebox.tariff.rate import Charge, UsageSource
-from farebox.upstream.trouble import UpstreamFault
-from farebox.wire.dialect import Meters
-
-EXTEND_PATIENCE_S = 20.0
+from farebox.tariff.rate import UsageSource
+from farebox.wire.output import OutputText
 
 
-class TooSlow(Fault):
-    """The client does not read; raised by the edge's `write`."""
+class ClientGone(Exception):
+    """Unwinds the wait for an answer nobody waits for; never leaves this module."""
 
 
 class Streams:
@@ -43,193 +39,166 @@ class Streams:
         self._settler = settler
         self._writer = writer
         self._charge_what_died = charge_what_died
-        self.stopping = asyncio.Event()
-        """Set at shutdown, when running streams have had their time."""
 
     async def answer(self, job: Job, client: Client) -> Reply:
         """Send, pass on, charge, end."""
-        sent = await self._upstreams.send(job)
-        if not isinstance(sent, Sent):
-            return await refused_upstream(job, sent, self._settler)
-        stream = Stream(job, sent, client, self._writer)
         try:
-            ending = await self._pass(stream)
-        finally:
-            client.when_left(None)
-            self._close(stream)
+            with _Patience(job, client):
+                stream = await self._start(job, client)
+        except ClientGone:
+            return await self._nobody_waits(job)
+        if not isinstance(stream, Stream):
+            return await refused_upstream(job, stream, self._settler)
+        ending = await self._pass(stream)
         return await self._finish(stream, ending)
 
+    async def _start(self, job: Job, client: Client) -> Stream | CallerRefused | NotSent:
+        """A stream with something to show; providers that fail before that are passed over."""
+        last: NotSent | None = None
+        while True:
+            sent = await self._upstreams.send(job, last)
+            if not isinstance(sent, Sent):
+                return sent
+            stream = Stream(job, sent, client, self._writer)
+            try:
+                started = await stream.starts()
+            except BaseException:
+                self._upstreams.close(sent)
+                raise
+            if started:
+                return stream
+            last = self._upstreams.failed(job, sent, stream.fault)
+
+    async def _nobody_waits(self, job: Job) -> Reply:
+        """The client left before there was anything to send. What went out is charged: the input."""
+        ruling = self._rule_on(job, Ending(left_cancelled=True))
+        if job.asked is None or ruling.basis is Basis.NOTHING:
+            await self._settler.void(job, ruling.stamp)
+            return Streamed()
+        judged = await self._settler.counted(job, OutputCount(OutputText(), None))
+        charge = self._settler.price(job, judged, service_tier=None, at_most=job.hold.hold.amount)
+        await self._settler.capture(job, charge, ruling.stamp)
+        return Streamed()
+
     async def _pass(self, stream: Stream) -> Ending:
-        client, job = stream.client, stream.job
-        client.when_left(stream.client_left)
-        await client.begin(job.standing(), job.queue_wait_ms, headers_to_pass(stream.sent.response.headers))
         try:
-            await stream.pass_on()
-        except (UpstreamFault, Fault, asyncio.CancelledError) as trouble:
-            stream.trouble = trouble
-        return stream.ending()
+            await stream.run()
+            return stream.ending()
+        finally:
+            stream.client.when_left(None)
+            self._close(stream)
 
     def _close(self, stream: Stream) -> None:
-        if stream.meter.finished and stream.trouble is None:
+        """Health follows from how the upstream ended, not from what we or the client did."""
+        ending = stream.ending()
+        if ending.complete:
             self._upstreams.done(stream.sent)
-        elif isinstance(stream.trouble, UpstreamFault) and not stream.cancelled:
-            self._upstreams.failed(stream.job, stream.sent, stream.trouble)
-        else:
+        elif ending.exhausted or ending.left_cancelled or ending.cut_by_us or ending.too_slow:
             self._upstreams.close(stream.sent)
+        else:
+            self._upstreams.failed(stream.job, stream.sent, stream.fault)
 
     async def _finish(self, stream: Stream, ending: Ending) -> Reply:
-        ruling = rule_on(ending, charge_what_died=self._charge_what_died)
+        client = stream.client
         try:
-            tail = await self._settle(stream, ruling, ending)
+            tail = await self._settle(stream, ending)
         except LedgerUnavailable:
             refusal = ledger_refusal()
-            if not stream.began:
-                return Refused(refusal, stream.job.standing())
             tail = stream.meter.error_event(refusal.code.value, refusal.message)
-        await stream.client.write(tail)
-        await stream.client.end()
+        with contextlib.suppress(TooSlow):
+            await client.write(tail)
+        await client.end()
         if isinstance(stream.trouble, asyncio.CancelledError):
             raise stream.trouble
         return Streamed()
 
-    async def _settle(self, stream: Stream, ruling: Ruling, ending: Ending) -> bytes:
+    async def _settle(self, stream: Stream, ending: Ending) -> bytes:
         """End the hold by the row that applies; the bytes that end the stream."""
         job, meter, settler = stream.job, stream.meter, self._settler
+        ruling = self._rule_on(job, ending)
         if ruling.basis is Basis.NOTHING:
             await settler.void(job, ruling.stamp)
-            return stream.failure()
-        if ruling.basis is Basis.REPORTED:
-            judged = await settler.judge(job, meter.usage, stream.count)
-        else:
-            judged = await settler.counted(job, stream.count)
-        if ending.complete and self._is_free(stream, judged):
+            return _failure(stream, "Nothing was charged.")
+        judged = await self._judge(stream, ruling)
+        if ending.complete and _is_free(stream, judged):
             await settler.void(job, Stamp.EMPTY, flags=judged.flags)
-            return stream.end("0", judged, ruling)
-        stamp = ruling.stamp
-        if stamp is Stamp.PROVIDER and judged.source is UsageSource.COUNTED:
-            stamp = Stamp.COUNTED
+            return _end(stream, "0", judged, ruling)
         # What was counted up to a cut may not exceed what was held; a complete answer's usage may.
-        at_most = job.hold.hold.amount if stamp is Stamp.CREDITS_EXHAUSTED else None
+        at_most = job.hold.hold.amount if ruling.basis is Basis.COUNTED else None
         charge = settler.price(job, judged, service_tier=meter.service_tier, at_most=at_most)
-        tail = stream.end(format_credits(charge.amount), judged, ruling)
-        await settler.capture(job, charge, stamp, flags=judged.flags, kept=self._kept(stream, tail, charge))
+        tail = _end(stream, format_credits(charge.amount), judged, ruling)
+        kept = _kept(stream, tail)
+        await settler.capture(job, charge, _stamp(ruling, judged), flags=judged.flags, kept=kept)
         return tail
 
-    def _is_free(self, stream: Stream, judged: Judged) -> bool:
-        if stream.job.prepared.method is Method.CALL and stream.meter.saw_output:
-            return False
-        return is_empty(
-            output_tokens=output_tokens(judged.usage),
-            finish_reasons=list(stream.meter.finish_reasons.values()),
-            has_stop=has_stop(stream.job),
-        )
+    async def _judge(self, stream: Stream, ruling: Ruling) -> Judged:
+        if ruling.basis is Basis.REPORTED:
+            return await self._settler.judge(stream.job, stream.meter.usage, stream.count)
+        return await self._settler.counted(stream.job, stream.count)
 
-    def _kept(self, stream: Stream, tail: bytes, charge: Charge) -> Kept | None:
-        if stream.record is None or not (stream.job.keyed or stream.client.left):
-            return None
-        return Kept(b"".join(stream.record) + tail, True)
+    def _rule_on(self, job: Job, ending: Ending) -> Ruling:
+        return rule_on(ending, per_call=job.per_call, charge_what_died=self._charge_what_died)
 
 
-class Stream:
-    """One stream under way."""
+class _Patience:
+    """Ends a wait for an upstream when the client leaves meanwhile and the work may stop."""
 
-    __slots__ = (
-        "began", "cancelled", "client", "count", "exhausted", "job", "meter", "record", "sent", "trouble", "watch",
-        "writer",
-    )  # fmt: skip
+    def __init__(self, job: Job, client: Client) -> None:
+        self._job = job
+        self._client = client
+        self._gone = False
+        self._task = asyncio.current_task()
 
-    def __init__(self, job: Job, sent: Sent, client: Client, writer: LedgerWriter) -> None:
-        self.job = job
-        self.sent = sent
-        self.client = client
-        self.writer = writer
-        self.meter: Meters = job.ask.dialect.meter(job.prepared.call)
-        self.count = OutputCount(self.meter.output, job.prepared.priced.model.tokenizer)
-        covered = job.opened.admitted.output_tokens
-        self.watch = HoldWatch(covered) if job.watches_hold and covered is not None else None
-        self.record: list[bytes] | None = [] if job.keyed else None
-        """What the client was sent, to be kept for it."""
-        self.trouble: BaseException | None = None
-        self.cancelled = False
-        self.exhausted = False
-        self.began = False
+    def __enter__(self) -> None:
+        if self._client.left and self._job.may_stop:
+            raise ClientGone
+        self._client.when_left(self._left)
 
-    def client_left(self) -> None:
-        """Close the upstream at once where its provider stops billing then; else read on."""
-        if not self.sent.lease.channel.bills_after_disconnect and not self.job.keyed:
-            self.cancelled = True
-            self.sent.response.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.when_left(None)
+        if self._gone and kind is asyncio.CancelledError and self._task is not None and not self._task.uncancel():
+            raise ClientGone from error
 
-    async def pass_on(self) -> None:
-        """Until the upstream ends, an error event comes, or the credits run out."""
-        response, meter, client, output = self.sent.response, self.meter, self.client, self.meter.output
-        watch, record = self.watch, self.record
-        self.began = True
-        while (chunk := await response.next_chunk()) is not None:
-            ready = meter.feed(chunk)
-            if ready:
-                if record is not None:
-                    record.append(ready)
-                if not client.left:
-                    await client.write(ready)
-            if meter.upstream_error is not None:
-                return
-            if self.count.must_drain:
-                await self.count.drain()
-            if watch is not None and output.bytes_so_far >= watch.check_at_bytes and not await self._grow(watch):
-                self.exhausted = True
-                return
-        rest = meter.end()
-        if rest and not client.left:
-            await client.write(rest)
+    def _left(self) -> None:
+        if self._job.may_stop and self._task is not None:
+            self._gone = True
+            self._task.cancel()
 
-    async def _grow(self, watch: HoldWatch) -> bool:
-        """Hold more as output flows; False when all that is held is used up."""
-        tokens = await self.count.bound()
-        if tokens >= watch.mark and watch.may_grow:
-            watch.may_grow = await self._extend(watch)
-        if tokens >= watch.covered:
-            return False
-        watch.look_again(tokens, self.count.seen_bytes)
-        return True
 
-    async def _extend(self, watch: HoldWatch) -> bool:
-        answer = await self.writer.submit(
-            Extend(self.job.hold, self.job.prepared.admission), patience_s=EXTEND_PATIENCE_S
-        )
-        if not isinstance(answer, Extended):
-            return False
-        self.job.hold = answer.open
-        watch.grown(answer.output_tokens)
-        return watch.may_grow
+def _is_free(stream: Stream, judged: Judged) -> bool:
+    if stream.job.per_call and stream.meter.saw_output:
+        return False
+    return is_empty(
+        output_tokens=output_tokens(judged.usage),
+        finish_reasons=list(stream.meter.finish_reasons.values()),
+        has_stop=has_stop(stream.job),
+    )
 
-    def ending(self) -> Ending:
-        """How it ended, for the policy."""
-        meter = self.meter
-        upstream_fault = isinstance(self.trouble, UpstreamFault) and not self.cancelled
-        return Ending(
-            complete=meter.finished and meter.upstream_error is None,
-            left_cancelled=self.cancelled,
-            left_drained=self.client.left and not self.cancelled,
-            cut_by_us=self.trouble is not None and not upstream_fault,
-            exhausted=self.exhausted,
-            produced=meter.saw_output,
-        )
 
-    def end(self, charged: str, judged: Judged, ruling: Ruling) -> bytes:
-        """The events that end the stream for the client, once the charge is committed."""
-        counted = judged.usage if judged.source is UsageSource.COUNTED else None
-        if ruling.stamp in (Stamp.CREDITS_EXHAUSTED, Stamp.GATEWAY_CUT):
-            return self.meter.cut_short(charged, counted=counted)
-        if ruling.stamp is Stamp.UPSTREAM_DIED:
-            return self.failure()
-        return self.meter.finish(charged, counted=counted)
+def _stamp(ruling: Ruling, judged: Judged) -> Stamp:
+    counted = ruling.stamp is Stamp.PROVIDER and judged.source is UsageSource.COUNTED
+    return Stamp.COUNTED if counted else ruling.stamp
 
-    def failure(self) -> bytes:
-        """The dialect's error event; no end mark follows it."""
-        message = "The provider's answer broke off. " + (
-            "What had been produced was charged."
-            if self.job.trace.stamp == Stamp.UPSTREAM_DIED
-            else "Nothing was charged."
-        )
-        return self.meter.error_event("upstream_error", message)
+
+def _kept(stream: Stream, tail: bytes) -> Kept | None:
+    whole = None if stream.record is None else stream.record.whole(tail)
+    return None if whole is None else Kept(whole, True)
+
+
+def _end(stream: Stream, charged: str, judged: Judged, ruling: Ruling) -> bytes:
+    """The events that end the stream for the client, once the charge is committed."""
+    counted = judged.usage if judged.source is UsageSource.COUNTED else None
+    match ruling.stamp:
+        case Stamp.UPSTREAM_DIED:
+            return _failure(stream, "What had been produced was charged.")
+        case Stamp.CREDITS_EXHAUSTED | Stamp.GATEWAY_CUT:
+            return stream.meter.cut_short(charged, counted=counted)
+        case _:
+            return stream.meter.finish(charged, counted=counted)
+
+
+def _failure(stream: Stream, charged: str) -> bytes:
+    """The dialect's error event; no end mark follows it."""
+    return stream.meter.error_event("upstream_error", f"The provider's answer broke off. {charged}")

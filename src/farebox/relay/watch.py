@@ -42,10 +42,10 @@ class OutputCount:
         return self._produced + self._text.dropped_bytes, self._reasoned
 
     async def bound(self) -> int:
-        """No fewer tokens than the provider can have counted so far, by the family's margin."""
+        """No fewer tokens than the provider can have counted so far: by the family's margin, at most the bytes."""
         produced, reasoned = await self.total()
         margin = MARGINS.get(self._family or "", OTHER_MARGIN)
-        return -(-(produced + reasoned) * margin.numerator // margin.denominator)
+        return min(self.seen_bytes, -(-(produced + reasoned) * margin.numerator // margin.denominator))
 
 
 class HoldWatch:

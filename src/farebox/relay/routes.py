@@ -1,0 +1,102 @@
+"""How a channel is reached: target, path, headers, body wishes and timeouts, worked out once per configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+
+import msgspec
+
+from farebox.relay.ask import Headers
+from farebox.upstream.channels import Channel
+from farebox.upstream.target import Target
+from farebox.upstream.timeouts import Timeouts
+from farebox.wire.call import ChannelBody, raw
+from farebox.wire.dialect import Dialect
+
+SANDBOX = "sandbox"
+SERVED_BY: Mapping[str, frozenset[str]] = {
+    "openai_chat": frozenset({"openai", SANDBOX}),
+    "openai_embeddings": frozenset({"openai", SANDBOX}),
+}
+"""Which channel dialects can serve which of ours."""
+
+NOT_FORWARDED = frozenset(
+    b"host content-length authorization x-api-key x-goog-api-key api-key cookie connection keep-alive te trailer "
+    b"transfer-encoding upgrade expect accept-encoding proxy-authorization proxy-connection forwarded x-forwarded-for "
+    b"x-forwarded-proto x-forwarded-host x-forwarded-port x-real-ip via idempotency-key x-max-credits x-request-id "
+    b"openai-organization openai-project origin referer".split()
+)
+"""Headers of the client that end here: ours, the connection's, and those that name an account."""
+
+_VERSION_PREFIX = "/v1"
+
+
+class WayOut(msgspec.Struct, frozen=True):
+    """The operator's settings for everything that leaves this process."""
+
+    timeouts: Timeouts
+    queue_timeout_s: float
+    sandbox_socket: str
+    safety_identifier: bool = False
+    """Send a hash of the account with each request, so that one abuser does not cost the upstream key."""
+
+
+class Route:
+    """What a channel's configuration comes to."""
+
+    __slots__ = ("_hidden", "_safety", "_set", "body", "channel", "target", "timeouts")
+
+    def __init__(self, channel: Channel, way: WayOut) -> None:
+        self.channel = channel
+        self.target = Target.unix(way.sandbox_socket) if self._is_sandbox else _target(channel)
+        self._set = [(k.lower().encode(), v.encode()) for k, v in channel.headers.items() if v is not None]
+        self._hidden = NOT_FORWARDED | {name.lower().encode() for name in channel.headers}
+        self._safety = way.safety_identifier
+        self.body = ChannelBody(
+            limit_field=channel.limit_field,
+            stream_usage=channel.stream_usage,
+            overrides={name: raw(value) for name, value in channel.parameters.items()},
+        )
+        own, usual = channel.timeouts, way.timeouts
+        self.timeouts = Timeouts(
+            own.connect_s or usual.connect,
+            own.first_byte_s or usual.first_byte,
+            own.idle_s or usual.idle,
+            own.total_s or usual.total,
+        )
+
+    def serves(self, dialect: Dialect) -> bool:
+        """Whether this channel speaks what such a request needs."""
+        return self.channel.dialect in SERVED_BY[dialect.name]
+
+    def path(self, dialect: Dialect) -> bytes:
+        """Below the target; a base URL carries its own version."""
+        return (dialect.path if self._is_sandbox else dialect.path.removeprefix(_VERSION_PREFIX)).encode()
+
+    def headers(self, given: Headers, secret: str) -> Headers:
+        """The client's, without those that end here; the channel's own; the upstream key."""
+        headers = [pair for pair in given if pair[0] not in self._hidden]
+        headers += self._set
+        headers.append((b"authorization", b"Bearer " + secret.encode()))
+        headers.append((b"accept-encoding", b"identity"))
+        return headers
+
+    def body_for(self, account_id: str) -> ChannelBody:
+        """The wishes for one customer's body."""
+        if not self._safety:
+            return self.body
+        return msgspec.structs.replace(self.body, safety_identifier=safety_identifier(account_id))
+
+    @property
+    def _is_sandbox(self) -> bool:
+        return self.channel.dialect == SANDBOX
+
+
+def safety_identifier(account_id: str) -> str:
+    """The same for every request of an account, and nobody's name."""
+    return blake2b(account_id.encode(), digest_size=16, person=b"farebox-safety").hexdigest()
+
+
+def _target(channel: Channel) -> Target:
+    return Target.parse(channel.base_url, proxy=channel.proxy)
