@@ -7,26 +7,31 @@ with a request id and no trace of the inside (d50).
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 from farebox.admission.refusals import Refusal, RefusalCode
-from farebox.edge.connection import Connection, Send
+from farebox.edge.bodies import ClientGone, Receive, read_body
+from farebox.edge.connection import Connection, LiveStreams, Send
 from farebox.edge.errors import INTERNAL, render_internal
 from farebox.edge.headers import PREFLIGHT, Wishes, client_address, cors_headers, read_headers
-from farebox.edge.protocol import SCOPE_KEY, Exchange
-from farebox.edge.replies import JSON, Response, refused, respond
-from farebox.relay.ask import Ask, Headers
+from farebox.edge.protocol import SCOPE_KEY
+from farebox.edge.replies import JSON, POST_ONLY, Response, respond, wrong_method
+from farebox.relay.ask import Ask, Headers, PassedOn, Refused, Reply
 from farebox.relay.job import Trace
 from farebox.relay.relay import Relay
 from farebox.store.id_source import new_id
 from farebox.wire.dialect import Dialect, dialect_at
 
 Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+CLIENT_LEFT = 499
+"""In the log, for requests that nobody waited for."""
 
 log: Any = structlog.get_logger("farebox.edge")
 
@@ -57,29 +62,25 @@ class Asking:
         self.read_body = read_body
 
 
+class Terms(msgspec.Struct, frozen=True):
+    """What the operator has set for this room; see the settings of the same names."""
+
+    body_limit_bytes: int
+    trusted_proxies: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    top_up_url: str = ""
+
+
 class EdgeApp:
     """See the module."""
 
-    def __init__(
-        self,
-        relay: Relay,
-        reads: ReadRoutes,
-        *,
-        finished: Finished,
-        body_limit_bytes: int,
-        trusted_proxies: tuple[str, ...] = (),
-        cors_origins: tuple[str, ...] = (),
-        top_up_url: str = "",
-    ) -> None:
+    def __init__(self, relay: Relay, reads: ReadRoutes, *, terms: Terms, finished: Finished, live: LiveStreams) -> None:
         self._relay = relay
         self._reads = reads
+        self._terms = terms
         self._finished = finished
-        self._body_limit = body_limit_bytes
-        self._trusted = trusted_proxies
-        self._cors = frozenset(origin.encode() for origin in cors_origins)
-        self._top_up_url = top_up_url
-        self.live: set[Connection] = set()
-        """Streams under way."""
+        self._cors = frozenset(origin.encode() for origin in terms.cors_origins)
+        self.live = live
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -89,18 +90,18 @@ class EdgeApp:
         wishes = read_headers(scope["headers"])
         base = [(b"x-request-id", request_id.encode()), *cors_headers(wishes.origin, self._cors)]
         trace = Trace(request_id, scope["path"])
-        exchange: Exchange | None = scope.get(SCOPE_KEY)
-        connection = Connection(send, exchange, base, self.live)
+        connection = Connection(send, scope.get(SCOPE_KEY), base, self.live)
         status, code = 200, "ok"
         try:
             response = await self._answer(scope, receive, wishes, connection, trace)
             if response is not None:
                 status, code = response.status, trace.code or "ok"
-                await _send(send, exchange, response, base)
-        except Exception as error:
+                await _send(send, response, connection)
+        except ClientGone:
+            status, code = CLIENT_LEFT, "client_left"
+        except (Exception, asyncio.CancelledError) as error:
             status, code = INTERNAL.status, "internal_error"
-            log.error("request failed", request_id=request_id, error=type(error).__name__, exc_info=error)
-            await self._apologise(send, connection, request_id, base)
+            await self._apologise(error, send, connection, trace)
         finally:
             connection.forget()
             self._finished(trace, status, code, began)
@@ -109,114 +110,75 @@ class EdgeApp:
         self, scope: Scope, receive: Receive, wishes: Wishes, connection: Connection, trace: Trace
     ) -> Response | None:
         method, path = scope["method"], scope["path"]
-        dialect = dialect_at(path)
-        client = scope.get("client")
-        client_ip = client_address(client[0] if client else None, wishes.forwarded_for, self._trusted)
         if method == "OPTIONS":
             return Response(204, PREFLIGHT if wishes.origin else [], b"")
-        if dialect is None:
-            asking = Asking(trace.request_id, client_ip, trace, lambda: _read_body(receive, wishes, self._body_limit))
-            return await self._reads.answer(method, path, scope["query_string"], wishes, asking)
-        if method != "POST":
-            return self._refused(_METHOD, dialect, trace)
-        refusal = _check_wishes(wishes)
-        if refusal is not None:
-            return self._refused(refusal, dialect, trace)
-        body = await _read_body(receive, wishes, self._body_limit)
-        if isinstance(body, Refusal):
-            known = await self._relay.caller(wishes.secret, client_ip)
-            return self._refused(known if isinstance(known, Refusal) else body, dialect, trace)
-        ask = _ask(scope["headers"], wishes, body, dialect, trace.request_id, client_ip)
-        reply = await self._relay.answer(ask, connection, trace)
-        return self._note(respond(reply, dialect, top_up_url=self._top_up_url), reply, trace)
-
-    def _note(self, response: Response | None, reply: object, trace: Trace) -> Response | None:
-        refusal = getattr(reply, "refusal", None)
-        if isinstance(refusal, Refusal):
-            trace.code = refusal.code.value
-        elif response is not None and response.status != 200:
-            trace.code = "passed_on"
-        return response
-
-    def _refused(self, refusal: Refusal, dialect: Dialect, trace: Trace) -> Response:
-        trace.code = refusal.code.value
-        response = refused(refusal, None, dialect=dialect, top_up_url=self._top_up_url)
-        if refusal.code is RefusalCode.BODY_TOO_LARGE:
-            # The rest of the body is not read, so the connection cannot be used again.
-            return response._replace(headers=[*response.headers, (b"connection", b"close")])
-        return response
-
-    async def _apologise(self, send: Send, connection: Connection, request_id: str, base: Headers) -> None:
-        """Say as little as possible; a stream that began is broken off."""
-        if connection.began:
-            if not connection.ended:
-                await connection.write(b"data: " + render_internal(request_id) + b"\n\n")
-                await connection.end()
-            return
-        await _send(send, connection.exchange, Response(INTERNAL.status, [JSON], render_internal(request_id)), base)
-
-
-async def _read_body(receive: Receive, wishes: Wishes, limit: int) -> bytes | Refusal:
-    """The whole body; refused as soon as it is known to be too large."""
-    if wishes.content_length > limit:
-        return _too_large(limit)
-    message = await receive()
-    if not message.get("more_body"):
-        body = message.get("body", b"")
-        return body if len(body) <= limit else _too_large(limit)
-    parts = [message["body"]]
-    size = len(parts[0])
-    while message.get("more_body"):
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            return _too_large(limit)
-    return b"".join(parts)
-
-
-def _ask(
-    headers: Headers, wishes: Wishes, body: bytes, dialect: Dialect, request_id: str, client_ip: str | None
-) -> Ask:
-    return Ask(
-        request_id,
-        dialect,
-        wishes.secret,
-        headers,
-        body,
-        client_ip,
-        wishes.idempotency_key,
-        wishes.ceiling,
-        wishes.retry_count,
-    )
-
-
-def _check_wishes(wishes: Wishes) -> Refusal | None:
-    if not wishes.secret:
-        return MISSING_KEY
-    if wishes.problem is not None:
-        return Refusal(
-            RefusalCode.INVALID_PARAMETER,
-            f"The header {wishes.problem} cannot be read. See the reference for its form.",
-            param=wishes.problem,
+        client = scope.get("client")
+        client_ip = client_address(client[0] if client else None, wishes.forwarded_for, self._terms.trusted_proxies)
+        ask = Asking(
+            trace.request_id, client_ip, trace, lambda: read_body(receive, wishes, self._terms.body_limit_bytes)
         )
-    return None
+        dialect = dialect_at(path)
+        if dialect is None:
+            return await self._reads.answer(method, path, scope["query_string"], wishes, ask)
+        if method != "POST":
+            trace.code = RefusalCode.METHOD_NOT_ALLOWED.value
+            return wrong_method(POST_ONLY)
+        reply = await self._call(scope["headers"], wishes, ask, dialect, connection)
+        return self._render(reply, dialect, trace)
+
+    async def _call(
+        self, headers: Headers, wishes: Wishes, ask: Asking, dialect: Dialect, connection: Connection
+    ) -> Reply:
+        """A model call; what is wrong with its caller is said before what is wrong with the rest."""
+        if not wishes.secret:
+            return Refused(MISSING_KEY)
+        body = wishes.refusal or await ask.read_body()
+        if isinstance(body, Refusal):
+            return await self._relay.refuse(body, wishes.secret, ask.client_ip, dialect.resource)
+        call = Ask(
+            ask.request_id,
+            dialect,
+            wishes.secret,
+            headers,
+            body,
+            ask.client_ip,
+            wishes.idempotency_key,
+            wishes.ceiling,
+            wishes.retry_count,
+        )
+        return await self._relay.answer(call, connection, ask.trace)
+
+    def _render(self, reply: Reply, dialect: Dialect, trace: Trace) -> Response | None:
+        if isinstance(reply, Refused):
+            trace.code = reply.refusal.code.value
+        elif isinstance(reply, PassedOn):
+            trace.code = "passed_on"
+        return respond(reply, dialect, top_up_url=self._terms.top_up_url)
+
+    async def _apologise(self, error: BaseException, send: Send, connection: Connection, trace: Trace) -> None:
+        """Say as little as possible; a stream that began is broken off. What was cancelled stays cancelled."""
+        if isinstance(error, asyncio.CancelledError):
+            log.warning("request cut off at shutdown", request_id=trace.request_id)
+        else:
+            log.error("request failed", request_id=trace.request_id, error=type(error).__name__, exc_info=error)
+        body = render_internal(trace.request_id)
+        if not connection.began:
+            await _send(send, Response(INTERNAL.status, [JSON], body), connection)
+        elif not connection.ended:
+            await connection.write(b"data: " + body + b"\n\n")
+            await connection.end()
+        if isinstance(error, asyncio.CancelledError):
+            raise error
 
 
-def _too_large(limit: int) -> Refusal:
-    return Refusal(
-        RefusalCode.BODY_TOO_LARGE, f"The body is larger than {limit} bytes, the most that is accepted here."
-    )
-
-
-async def _send(send: Send, exchange: Exchange | None, response: Response, base: Headers) -> None:
+async def _send(send: Send, response: Response, connection: Connection) -> None:
+    exchange, headers = connection.exchange, [*connection.base, *response.headers]
     if exchange is not None and exchange.is_quick:
-        exchange.respond(response.status, [*base, *response.headers], response.body)
+        exchange.respond(response.status, headers, response.body)
         return
-    length = (b"content-length", b"%d" % len(response.body))
-    await send(
-        {"type": "http.response.start", "status": response.status, "headers": [*base, length, *response.headers]}
-    )
+    if response.status != 204:
+        headers.append((b"content-length", b"%d" % len(response.body)))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
 
 
@@ -224,4 +186,3 @@ MISSING_KEY = Refusal(
     RefusalCode.MISSING_API_KEY,
     "There is no API key in this request. Send it as `Authorization: Bearer sk-…`, `x-api-key` or `x-goog-api-key`.",
 )
-_METHOD = Refusal(RefusalCode.METHOD_NOT_ALLOWED, "This address takes POST only.")

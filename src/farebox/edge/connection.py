@@ -12,8 +12,7 @@ from typing import Any
 
 from farebox.edge.headers import standing_headers
 from farebox.edge.protocol import Exchange
-from farebox.relay.ask import Headers, Standing
-from farebox.relay.stream import TooSlow
+from farebox.relay.ask import Headers, Standing, TooSlow
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -26,16 +25,46 @@ _EVENT_STREAM: Headers = [
 ]
 
 
+class LiveStreams:
+    """The streams under way in this process."""
+
+    __slots__ = ("_began", "_ended", "_streams")
+
+    def __init__(self, began: Callable[[], None], ended: Callable[[], None]) -> None:
+        self._streams: set[Connection] = set()
+        self._began = began
+        self._ended = ended
+
+    def add(self, stream: Connection) -> None:
+        self._streams.add(stream)
+        self._began()
+
+    def discard(self, stream: Connection) -> None:
+        if stream in self._streams:
+            self._streams.remove(stream)
+            self._ended()
+
+    async def keep_alive(self, interval_s: float) -> None:
+        """Ping silent streams, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(1.0, interval_s / 4))
+            now = loop.time()
+            for stream in list(self._streams):
+                await stream.ping(now, interval_s)
+
+
 class Connection:
     """One request's client."""
 
-    __slots__ = ("_base", "_last", "_live", "_loop", "_protocol", "_send", "began", "ended", "exchange")
+    __slots__ = ("_last", "_live", "_loop", "_protocol", "_send", "base", "began", "ended", "exchange")
 
-    def __init__(self, send: Send, exchange: Exchange | None, base: Headers, live: set[Connection]) -> None:
+    def __init__(self, send: Send, exchange: Exchange | None, base: Headers, live: LiveStreams) -> None:
         self._send = send
         self.exchange = exchange
         self._protocol = None if exchange is None else exchange.connection
-        self._base = base
+        self.base = base
+        """Headers of whatever is answered."""
         self._live = live
         self._loop = asyncio.get_running_loop()
         self._last = 0.0
@@ -52,22 +81,22 @@ class Connection:
 
     async def begin(self, standing: Standing, queue_wait_ms: int, headers: Headers) -> None:
         waited = (b"x-queue-wait-ms", b"%d" % queue_wait_ms)
-        head = [*_EVENT_STREAM, *self._base, *standing_headers(standing), waited, *headers]
+        head = [*_EVENT_STREAM, *self.base, *standing_headers(standing), waited, *headers]
         self.began = True
         self._last = self._loop.time()
         self._live.add(self)
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
 
-    async def write(self, data: bytes) -> None:
-        if not data or self.left:
+    async def write(self, events: bytes) -> None:
+        if not events or self.left:
             return
         self._last = self._loop.time()
         exchange = self.exchange
         if exchange is not None and exchange.is_quick:
-            exchange.write(data)
+            exchange.write(events)
             return
         await self._wait_for_reader()
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._send({"type": "http.response.body", "body": events, "more_body": True})
 
     async def end(self) -> None:
         self._live.discard(self)
@@ -97,14 +126,5 @@ class Connection:
             async with asyncio.timeout(SLOW_READER_S):
                 await protocol.flow.drain()
         except TimeoutError:
+            protocol.cut()
             raise TooSlow("the client does not read its answer") from None
-
-
-async def keep_alive(live: set[Connection], interval_s: float) -> None:
-    """Ping silent streams, until cancelled."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(min(1.0, interval_s / 4))
-        now = loop.time()
-        for connection in list(live):
-            await connection.ping(now, interval_s)

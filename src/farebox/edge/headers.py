@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from ipaddress import ip_address, ip_network
-
 import msgspec
 
-from farebox.admission.rate_limits import RateNow
+from farebox.admission.access import ip_is_allowed
+from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.money import AmountError, Nano, format_credits, parse_positive_credits
 from farebox.relay.ask import Charged, Headers, Standing
 
 EXPOSED = (
     b"x-request-id, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-used, x-ratelimit-reset, "
     b"x-ratelimit-resource, x-request-priority, x-credits-charged, x-credits-remaining, x-billing-method, "
-    b"x-queue-wait-ms, retry-after"
+    b"x-queue-wait-ms, x-max-tokens-applied, idempotent-replayed, x-should-retry, retry-after"
 )
 MAX_IDEMPOTENCY_KEY = 255
 
@@ -29,8 +27,8 @@ class Wishes(msgspec.Struct, gc=False):
     forwarded_for: str = ""
     origin: bytes = b""
     content_length: int = 0
-    problem: str | None = None
-    """The name of a header that cannot be read."""
+    refusal: Refusal | None = None
+    """Why the headers alone do not let the request go on."""
 
 
 def read_headers(headers: Headers) -> Wishes:
@@ -55,7 +53,7 @@ def _api_key(wishes: Wishes, value: bytes) -> None:
 
 def _idempotency_key(wishes: Wishes, value: bytes) -> None:
     if not value or len(value) > MAX_IDEMPOTENCY_KEY or not value.isascii():
-        wishes.problem = "idempotency-key"
+        wishes.refusal = _unreadable("idempotency-key", f"1 to {MAX_IDEMPOTENCY_KEY} ASCII characters")
         return
     wishes.idempotency_key = value.decode("ascii")
 
@@ -64,7 +62,7 @@ def _max_credits(wishes: Wishes, value: bytes) -> None:
     try:
         wishes.ceiling = parse_positive_credits(value.decode("latin-1"))
     except AmountError:
-        wishes.problem = "x-max-credits"
+        wishes.refusal = _unreadable("x-max-credits", "a positive decimal number of credits, such as 0.25")
 
 
 def _retry_count(wishes: Wishes, value: bytes) -> None:
@@ -81,6 +79,11 @@ def _origin(wishes: Wishes, value: bytes) -> None:
     wishes.origin = value
 
 
+def _content_encoding(wishes: Wishes, value: bytes) -> None:
+    if value.strip().lower() not in (b"", b"identity"):
+        wishes.refusal = _unreadable("content-encoding", "absent: bodies are read as they are, not compressed")
+
+
 def _content_length(wishes: Wishes, value: bytes) -> None:
     if value.isdigit() and len(value) < 16:
         wishes.content_length = int(value)
@@ -95,27 +98,28 @@ _READERS = {
     b"x-stainless-retry-count": _retry_count,
     b"x-forwarded-for": _forwarded_for,
     b"origin": _origin,
+    b"content-encoding": _content_encoding,
     b"content-length": _content_length,
 }
 
 
+def _unreadable(name: str, form: str) -> Refusal:
+    return Refusal(RefusalCode.INVALID_PARAMETER, f"The header {name} cannot be used as it is. It is {form}.", name)
+
+
 def client_address(peer: str | None, forwarded_for: str, trusted: tuple[str, ...]) -> str | None:
-    """The client's address: the last one that no trusted proxy put there."""
-    if peer is None or not forwarded_for or not trusted or not _is_trusted(peer, trusted):
+    """The client's address: the last one that no trusted proxy put there, the first if all are trusted."""
+    if peer is None or not forwarded_for or not trusted or not ip_is_allowed(trusted, peer):
         return peer
-    for address in reversed([each.strip() for each in forwarded_for.split(",")]):
-        if not _is_trusted(address, trusted):
-            return address
-    return peer
+    addresses = [_without_port(each.strip()) for each in forwarded_for.split(",")]
+    return next((each for each in reversed(addresses) if not ip_is_allowed(trusted, each)), addresses[0])
 
 
-@lru_cache(maxsize=4096)
-def _is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in ip_network(each, strict=False) for each in trusted)
+def _without_port(address: str) -> str:
+    """Some proxies write `192.0.2.1:5678` and `[2001:db8::1]:5678`."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def standing_headers(standing: Standing) -> Headers:
@@ -133,12 +137,15 @@ def standing_headers(standing: Standing) -> Headers:
 
 def charge_headers(charged: Charged) -> Headers:
     """On a buffered charged answer."""
-    return [
+    headers = [
         (b"x-credits-charged", format_credits(charged.amount).encode()),
         (b"x-credits-remaining", format_credits(charged.remaining).encode()),
         (b"x-billing-method", charged.method.encode()),
         (b"x-queue-wait-ms", b"%d" % charged.queue_wait_ms),
     ]
+    if charged.max_tokens_applied is not None:
+        headers.append((b"x-max-tokens-applied", b"%d" % charged.max_tokens_applied))
+    return headers
 
 
 def cors_headers(origin: bytes, allowed: frozenset[bytes]) -> Headers:
@@ -157,11 +164,6 @@ PREFLIGHT: Headers = [
     (b"access-control-allow-headers", b"*, authorization, content-type, x-api-key, x-goog-api-key, idempotency-key"),
     (b"access-control-max-age", b"86400"),
 ]
-
-
-def no_rate() -> RateNow:
-    """For a key that was never read."""
-    return RateNow(None, None, 0, 0)
 
 
 def _count(value: int | None) -> bytes:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple, assert_never
 
-from farebox.admission.refusals import Refusal
+from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.edge.errors import STATUSES, render_passed_on, render_refusal, retry_headers
 from farebox.edge.headers import charge_headers, standing_headers
 from farebox.relay.ask import Answered, Headers, PassedOn, Refused, Reply, Standing, Streamed
 from farebox.wire.dialect import Dialect
 
 JSON = (b"content-type", b"application/json")
+GET_ONLY = b"GET, HEAD, OPTIONS"
+POST_ONLY = b"POST, OPTIONS"
+"""Values of `Allow`."""
 
 
 class Response(NamedTuple):
@@ -44,6 +47,13 @@ def refused(
     known = [] if standing is None else standing_headers(standing)
     body = render_refusal(refusal, dialect=dialect, top_up_url=top_up_url)
     return Response(STATUSES[refusal.code].status, [JSON, *known, *retry_headers(refusal)], body)
+
+
+def wrong_method(allow: bytes) -> Response:
+    """A method the address does not take; `allow` names those it does."""
+    method = allow.partition(b",")[0].decode()
+    response = refused(Refusal(RefusalCode.METHOD_NOT_ALLOWED, f"This address takes {method} only."), None)
+    return response._replace(headers=[*response.headers, (b"allow", allow)])
 
 
 def _answered(reply: Answered) -> Response:

@@ -61,24 +61,33 @@ class RequestWatch:
     def finished(self, trace: Trace, status: int, code: str, began: float) -> None:
         """The answer is out, or the client is gone."""
         route = _route(trace.path)
-        total_us = int((time.monotonic() - began) * 1_000_000)
+        times = _times(trace, began)
         metrics = self.metrics
         metrics.request_ended(route, code)
-        metrics.stage(Stage.TOTAL, total_us)
-        admit_us = upstream_us = 0
-        if trace.admitted_at:
-            admit_us = int((trace.admitted_at - began) * 1_000_000)
-            metrics.stage(Stage.ADMIT, admit_us)
-        if trace.answered_at:
-            upstream_us = int((trace.answered_at - trace.admitted_at) * 1_000_000)
-            metrics.stage(Stage.FIRST_BYTE, upstream_us)
+        for stage, duration_us in times.items():
+            metrics.stage(stage, duration_us)
         if trace.channel is not None:
             metrics.upstream_answered(trace.channel, trace.stamp or "none")
         if self._lines is not None and route not in _QUIET:
-            self._lines.write(_line(trace, route, status, code, (total_us, admit_us, upstream_us)))
+            self._lines.write(_line(trace, route, status, code, times))
 
 
-def _line(trace: Trace, route: str, status: int, code: str, times_us: tuple[int, int, int]) -> RequestLine:
+def _times(trace: Trace, began: float) -> dict[Stage, int]:
+    """Where the time went, as far as the request came."""
+    times = {Stage.TOTAL: int((time.monotonic() - began) * 1_000_000)}
+    if trace.admitted_at:
+        times[Stage.ADMIT] = int((trace.admitted_at - began) * 1_000_000)
+        times[Stage.QUEUE] = trace.queue_wait_ms * 1000
+    if trace.answered_at:
+        times[Stage.FIRST_BYTE] = int((trace.answered_at - trace.admitted_at) * 1_000_000)
+        if trace.settling_at:
+            times[Stage.UPSTREAM] = int((trace.settling_at - trace.answered_at) * 1_000_000)
+    if trace.settled_at:
+        times[Stage.SETTLE] = int((trace.settled_at - trace.settling_at) * 1_000_000)
+    return times
+
+
+def _line(trace: Trace, route: str, status: int, code: str, times: dict[Stage, int]) -> RequestLine:
     return RequestLine(
         at=datetime.now(UTC),
         request_id=trace.request_id,
@@ -94,9 +103,11 @@ def _line(trace: Trace, route: str, status: int, code: str, times_us: tuple[int,
         ended=trace.stamp or "",
         charged=format_credits(trace.charged) if trace.held else "",
         queue_us=trace.queue_wait_ms * 1000,
-        total_us=times_us[0],
-        admit_us=times_us[1],
-        first_byte_us=times_us[2],
+        total_us=times[Stage.TOTAL],
+        admit_us=times.get(Stage.ADMIT, 0),
+        first_byte_us=times.get(Stage.FIRST_BYTE, 0),
+        upstream_us=times.get(Stage.UPSTREAM, 0),
+        settle_us=times.get(Stage.SETTLE, 0),
     )
 
 

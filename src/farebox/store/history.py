@@ -121,9 +121,10 @@ class History:
         try:
             first = datetime.strptime(start, "%Y-%m-%d").replace(tzinfo=UTC) if start else today - timedelta(days=29)
             last = datetime.strptime(end, "%Y-%m-%d").replace(tzinfo=UTC) if end else today + timedelta(days=1)
+            fits = first <= last and last - first <= timedelta(days=LONGEST_SPAN_DAYS)
         except ValueError:
             return None
-        return Span(first, last) if first <= last <= first + timedelta(days=LONGEST_SPAN_DAYS) else None
+        return Span(first, last) if fits else None
 
     async def by_day(self, account_id: str, span: Span) -> Sequence[DayRow]:
         """Charges by UTC day and model."""
