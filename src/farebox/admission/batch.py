@@ -116,13 +116,16 @@ class Batch:
         rules: Rules,
         *,
         catalogue_version: int = 0,
+        boot: int | None = None,
     ) -> None:
+        """`boot` is the number of the process that writes: new holds are its, whatever number a command carries."""
         self.accounts = accounts
         self.keys = keys
         self.writes = Writes()
         self._rules = rules
         self._tiers = {tier.name: tier for tier in rules.tiers}
         self._catalogue_version = catalogue_version
+        self._boot = boot
 
     def decide(self, command: Command) -> Answer:
         """Answer one command and note its rows. Raises `LawBroken` when the books contradict it."""
@@ -143,6 +146,11 @@ class Batch:
                 return self._extend(command, account, key)
             case LateCharge():
                 return self._late_charge(command.capture, account, key)
+
+    def refused(self, command: Admit, refusal: Refusal) -> Refused:
+        """Refuse an admission for a reason that only the store can know."""
+        account, key = self.accounts[command.account_id], self.keys[command.key_id]
+        return Refused(refusal, rate_now(self._gates(account, key), now_us=account.now_us))
 
     def note(self, account: AccountState, effects: Effects, *, reason: str | None = None) -> None:
         """Note the rows of a move: entries, lots and lapsing stamps."""
@@ -255,7 +263,7 @@ class Batch:
                 hold.opened_us,
                 hold.deadline_us,
                 hold.tokens_reserved,
-                command.boot,
+                command.boot if self._boot is None else self._boot,
                 command.described,
             )
         )

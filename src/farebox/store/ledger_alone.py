@@ -7,8 +7,8 @@ decided before (Law 9); work that ends after its hold did becomes a late charge.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -24,16 +24,16 @@ from farebox.admission.commands import (
     Extended,
     LateCharge,
     Opened,
-    OpenHold,
+    Refused,
     Void,
     account_and_key_of,
     hold_of,
 )
 from farebox.admission.refusals import Refusal, RefusalCode
-from farebox.admission.state import Rules
+from farebox.admission.state import Rules, Stale
 from farebox.faults import LawBroken
 from farebox.ids import AccountId
-from farebox.ledger.commands import Effects, LedgerRefusal, LotCommand
+from farebox.ledger.commands import Effects, HoldEnd, LedgerRefusal, LotCommand
 from farebox.ledger.lot_moves import apply
 from farebox.ledger.lots import due_expiry, expire_lots
 from farebox.money import Nano
@@ -54,26 +54,45 @@ CONTENDED = (
 )
 """Errors after which the same work may succeed."""
 
+_IN_PROGRESS = Refusal(
+    RefusalCode.IDEMPOTENCY_IN_PROGRESS,
+    "A request with this idempotency key is still running. Ask again when it has ended.",
+    retry_after_s=2,
+    retry_helps=True,
+)
+_ENDED_ALREADY = Refusal(
+    RefusalCode.LEDGER_UNAVAILABLE,
+    "The ledger was out of reach for too long, and what this request held was released. Ask again.",
+    retry_after_s=1,
+    retry_helps=True,
+)
 
-async def settle_alone(
-    session: LedgerSession, command: Command, rules: Rules, decided: Answer | None
+
+async def decide_alone(
+    session: LedgerSession, command: Command, rules: Rules, before: Answer | None
 ) -> tuple[Answer, int]:
-    """Decide and commit one command from the rows as they are. Returns the answer and the catalogue's version.
+    """Decide one command from the rows as they are, and write. The caller commits.
 
-    `decided` is what an earlier, perhaps committed, attempt decided.
+    `before` is what an earlier attempt decided, whose commit may have been done and not been heard of.
+    Returns the answer and the catalogue's version.
     """
     account_id, key_id = account_and_key_of(command)
     await session.begin()
     accounts, keys = await session.lock({(account_id, key_id)})
     if account_id not in accounts:
-        raise LawBroken(2, f"{account_id} of an open hold is gone")
+        return _without_account(command), 0
     await _expire_first(session, accounts[account_id])
     version = await session.catalogue_version()
-    desk = Batch(accounts, keys, rules, catalogue_version=version)
-    answer = await _replay(session, command, decided) or desk.decide(await _as_it_is(session, command))
+    desk = Batch(accounts, keys, rules, catalogue_version=version, boot=session.boot)
+    answer = await _as_before(session, desk, command, before) or await _decide(session, desk, command)
     await session.write(desk)
-    await session.commit()
     return answer, version
+
+
+def _without_account(command: Command) -> Answer:
+    if isinstance(command, Admit):
+        return Stale(0, 0)
+    raise LawBroken(2, f"{account_and_key_of(command)[0]} of an open hold is gone")
 
 
 async def _expire_first(session: LedgerSession, state: AccountState) -> None:
@@ -87,48 +106,73 @@ async def _expire_first(session: LedgerSession, state: AccountState) -> None:
         state.lots = await session.load_lots(state.books.account_id)
 
 
-async def _replay(session: LedgerSession, command: Command, decided: Answer | None) -> Answer | None:
-    """The first result, when an earlier attempt of this command did commit after all."""
-    account_id = account_and_key_of(command)[0]
-    if isinstance(command, Admit):
-        return await _replay_admit(session, command, decided)
-    if isinstance(command, Extend):
-        stored = await session.open_hold(account_id, hold_of(command))
-        if isinstance(decided, Extended) and stored and stored.open.hold.amount == decided.open.hold.amount:
-            return decided
-        return None
-    end = await session.hold_end(account_id, hold_of(command), "end")
-    if end is None:
-        return None
-    if isinstance(command, Capture) and end["ended"] != "captured" and command.amount > 0:
-        late = await session.hold_end(account_id, hold_of(command), "late")
-        return None if late is None else Ended(Nano(late["amount"]), Nano(0), Nano(0))
-    return decided if isinstance(decided, Ended) else Ended(Nano(end["amount"]), Nano(0), Nano(0))
+async def _as_before(session: LedgerSession, desk: Batch, command: Command, before: Answer | None) -> Answer | None:
+    """The first result, when an earlier attempt of this command did commit after all (Law 9)."""
+    match command:
+        case Admit():
+            return await _admitted_before(session, desk, command, before)
+        case Extend():
+            stored = await session.open_hold(command.open.hold.account_id, hold_of(command))
+            if isinstance(before, Extended) and stored and stored.open.hold.amount == before.open.hold.amount:
+                return before
+            return None
+        case Capture() | Void() | LateCharge():
+            return await _ended_before(session, desk, command, before)
 
 
-async def _replay_admit(session: LedgerSession, command: Admit, decided: Answer | None) -> Answer | None:
-    if isinstance(decided, Opened) and await session.open_hold(command.account_id, command.hold_id):
-        return decided
+async def _admitted_before(
+    session: LedgerSession, desk: Batch, command: Admit, before: Answer | None
+) -> Opened | Refused | None:
+    if isinstance(before, Opened):
+        if await session.open_hold(command.account_id, command.hold_id):
+            return before
+        if await session.charges_of(command.account_id, command.hold_id):
+            return desk.refused(command, _ENDED_ALREADY)
     if command.claim is not None and await session.is_claimed(command.account_id, command.claim.key):
-        return Refusal(RefusalCode.IDEMPOTENCY_IN_PROGRESS, "A request with this idempotency key is already running.")
+        return desk.refused(command, _IN_PROGRESS)
     return None
 
 
-async def _as_it_is(session: LedgerSession, command: Command) -> Command:
-    """The command with its hold as it stands in the database: extended, lapsing or already ended."""
+async def _ended_before(
+    session: LedgerSession, desk: Batch, command: Capture | Void | LateCharge, before: Answer | None
+) -> Ended | None:
+    """How the hold ended, if it did. A charge that comes after another end is a late one, at most one."""
+    account_id, hold_id = account_and_key_of(command)[0], hold_of(command)
+    rows = await session.charges_of(account_id, hold_id)
+    if isinstance(command, LateCharge) or (isinstance(command, Capture) and command.amount and not _captured(rows)):
+        rows = [row for row in rows if row["kind"] == "late"]
+    if rows:
+        charged, shortfall = sum(row["amount"] for row in rows), sum(row["shortfall"] for row in rows)
+        told = before.announcements if isinstance(before, Ended) and before.amount == charged else ()
+        return Ended(Nano(charged), _available(desk, command), Nano(shortfall), told)
+    if isinstance(before, Opened) and await session.open_hold(account_id, hold_id) is None:
+        return Ended(Nano(0), _available(desk, command), Nano(0))  # the admission was never committed
+    return None
+
+
+def _captured(rows: Sequence[Any]) -> bool:
+    return any(row["kind"] == "end" and row["ended"] == HoldEnd.CAPTURED for row in rows)
+
+
+def _available(desk: Batch, command: Command) -> Nano:
+    return Nano(desk.accounts[account_and_key_of(command)[0]].books.available)
+
+
+async def _decide(session: LedgerSession, desk: Batch, command: Command) -> Answer:
+    """Decide with the hold as it stands in the database: extended, lapsing or already ended."""
     if isinstance(command, Admit | LateCharge):
-        return command
-    stored = await session.open_hold(account_and_key_of(command)[0], hold_of(command))
+        return desk.decide(command)
+    stored = await session.open_hold(command.open.hold.account_id, hold_of(command))
     if stored is not None:
-        return _with_hold(command, stored.open)
-    if isinstance(command, Capture):
-        return LateCharge(command)
-    raise LawBroken(2, f"{hold_of(command)} ended and left no charge")
-
-
-def _with_hold(command: Capture | Void | Extend, current: OpenHold) -> Command:
-    current = OpenHold(current.hold, current.revision, command.open.model)
-    return msgspec.structs.replace(command, open=current)
+        current = msgspec.structs.replace(stored.open, model=command.open.model)
+        return desk.decide(msgspec.structs.replace(command, open=current))
+    match command:
+        case Capture():
+            return desk.decide(LateCharge(command))
+        case Extend():
+            return _ENDED_ALREADY
+        case Void():
+            raise LawBroken(2, f"{hold_of(command)} ended and left no charge")
 
 
 class LockedAccount:

@@ -71,8 +71,9 @@ class LedgerSession:
         self._connection.terminate()
 
     @property
-    def in_transaction(self) -> bool:
-        return self._chained
+    def is_lost(self) -> bool:
+        """The connection is known to be gone; one that fell silent is not known."""
+        return self._connection.is_closed()
 
     async def begin(self) -> None:
         """Start a transaction unless the last commit already chained one."""
@@ -81,7 +82,9 @@ class LedgerSession:
             self._chained = True
 
     async def commit(self) -> None:
-        await self._connection.execute("COMMIT AND CHAIN")
+        """Commit. A transaction in which a statement has failed is rolled back: `ChangedMeanwhile`."""
+        if await self._connection.execute("COMMIT AND CHAIN") != "COMMIT":
+            raise ChangedMeanwhile("a statement of the transaction had failed")
 
     async def rollback(self) -> None:
         """Undo what is not committed and leave no transaction open."""
@@ -123,9 +126,9 @@ class LedgerSession:
         row = await self._connection.fetchrow(self._sql["hold"], account_id, hold_id)
         return None if row is None else ledger_rows.stored_hold(row)
 
-    async def hold_end(self, account_id: AccountId, hold_id: str, kind: str) -> Any:
-        """How a hold ended (`kind` "end") or what was charged late ("late"); None when it did not."""
-        return await self._connection.fetchrow(self._sql["hold_end"], account_id, hold_id, kind)
+    async def charges_of(self, account_id: AccountId, hold_id: str) -> Sequence[Any]:
+        """How a hold ended (kind "end") and what was charged late ("late"); empty while it is open."""
+        return await self._connection.fetch(self._sql["charges_of_hold"], account_id, hold_id)
 
     async def is_claimed(self, account_id: AccountId, key: str) -> bool:
         """Whether an idempotency key is taken."""

@@ -3,8 +3,8 @@
 Commands wait in a queue; the writer takes every one waiting, locks their accounts and keys in
 id order, lets the pure `Batch` decide them in order, writes once and commits once. While it
 commits, the next batch gathers. What a batch cannot decide (a lot expires, a hold changed,
-a row vanished, the connection broke) is decided command by command, from the rows as they
-are then. Commands carry their hold's id, so a replay finds its first result.
+a row vanished, the connection broke) goes back into the queue and is decided by itself, from the
+rows as they are then. Commands carry their hold's id, so a replay finds its first result.
 
 Keeps Laws 1, 2, 4, 6, 7 and 9 together with `admission.batch` and the constraints in SQL.
 """
@@ -15,24 +15,31 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
+
+import asyncpg
 
 from farebox.admission.batch import AccountState, Batch
-from farebox.admission.commands import Admit, Answer, Command, NeedsLots, Opened, Void, account_and_key_of, hold_of
+from farebox.admission.commands import Answer, Command, Opened, account_and_key_of, hold_of
 from farebox.admission.state import Rules
-from farebox.faults import LedgerUnavailable
+from farebox.faults import LawBroken, LedgerUnavailable
 from farebox.ids import AccountId
-from farebox.store.ledger_alone import CONTENDED, LockedAccount, run_under_lock, settle_alone
+from farebox.store.ledger_alone import CONTENDED, LockedAccount, decide_alone, run_under_lock
+from farebox.store.ledger_queue import Solo, Waiting, give_up, reject
 from farebox.store.ledger_session import ChangedMeanwhile, Known, LedgerSession
 from farebox.store.postgres import GONE
 
 T = TypeVar("T")
 
 BATCH_LIMIT = 256
+SOLO_PATIENCE_S = 20.0
+ATTEMPT_S = 5.0
+"""Longer than the server lets a statement run: what takes longer is a connection that has gone silent."""
 _IDLE_S = 0.5
 _RETRY_S = 0.05
-SOLO_PATIENCE_S = 20.0
+_SWEEP_S = 0.05
+"""How exactly patience is measured: one timer for all who wait is cheaper than one for each."""
 
 
 class Observer(Protocol):
@@ -40,26 +47,6 @@ class Observer(Protocol):
 
     def batch_committed(self, size: int, seconds: float) -> None: ...
     def ledger_failed(self, why: str) -> None: ...
-
-
-class _Waiting:
-    """A command in the queue, its caller's future, and what was last decided for it."""
-
-    __slots__ = ("command", "deadline", "decided", "future")
-
-    def __init__(self, command: Command, future: asyncio.Future[Answer], deadline: float) -> None:
-        self.command = command
-        self.future = future
-        self.deadline = deadline
-        self.decided: Answer | None = None
-
-
-class _Solo(NamedTuple):
-    """Work that takes an account's lock for itself."""
-
-    account_id: AccountId
-    work: Callable[[LockedAccount], Awaitable[object]]
-    future: asyncio.Future[object]
 
 
 class LedgerWriter:
@@ -73,37 +60,35 @@ class LedgerWriter:
         self._boot_id = boot_id
         self._gap_s = commit_gap_s
         self._observer = observer
-        self._queue: deque[_Waiting | _Solo] = deque()
+        self._queue: deque[Waiting | Solo] = deque()
+        self._in_hand: Sequence[Waiting | Solo] = ()
         self._wake = asyncio.Event()
         self._session: LedgerSession | None = None
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._stop_by: float | None = None
         self._last_commit = 0.0
         self._clock_offset_us = 0
         self.catalogue_seen = 0
         """The newest catalogue version that came with a write."""
+        self.boot = 0
+        """The number of this process among the living, stamped on its holds; another one after a lost lease."""
 
     async def start(self) -> None:
         """Connect and begin to work. Raises `LedgerUnavailable`."""
-        self._session = await LedgerSession.open(self._dsn, self._boot_id)
+        await self._connected()
         self._task = asyncio.create_task(self._run(), name="ledger-writer")
 
     async def stop(self) -> None:
         """Finish what waits, give the lease back, disconnect."""
-        self._stopping = True
+        self._stop_by = time.monotonic() + SOLO_PATIENCE_S
         self._wake.set()
         if self._task is not None:
             await self._task
         if self._session is not None:
             with contextlib.suppress(*GONE, Known):
                 await self._session.close()
-
-    @property
-    def boot(self) -> int:
-        """The number of this process among the living; stamped on its holds."""
-        if self._session is None:
-            raise LedgerUnavailable("the ledger is not connected")
-        return self._session.boot
+            self._session = None
 
     @property
     def connected(self) -> bool:
@@ -119,15 +104,15 @@ class LedgerWriter:
         Raises `LedgerUnavailable` after `patience_s` without an answer. An `Admit` nobody waits
         for any more is voided when it turns out to have been committed.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
-        self._queue.append(_Waiting(command, future, time.monotonic() + patience_s))
-        self._wake.set()
-        handle = loop.call_later(patience_s, _give_up, future)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        waiting = Waiting(command, future, time.monotonic() + patience_s)
+        self._enqueue(waiting)
         try:
             return await future
-        finally:
-            handle.cancel()
+        except asyncio.CancelledError:
+            if not future.cancelled():
+                self._let_go(waiting)  # answered, and its caller left in the moment before it could hear
+            raise
 
     async def under_lock(self, account_id: AccountId, work: Callable[[LockedAccount], Awaitable[T]]) -> T:
         """Run `work` with one account locked, in one transaction, and commit.
@@ -136,25 +121,44 @@ class LedgerWriter:
         it runs again when the connection broke before the commit was known, so it claims its
         effect with `LockedAccount.once`. Raises `LedgerUnavailable`, and `KeyError` for an unknown account.
         """
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Solo(account_id, work, future))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._enqueue(Solo(account_id, work, future, time.monotonic() + SOLO_PATIENCE_S))
+        return await future
+
+    def _enqueue(self, item: Waiting | Solo) -> None:
+        if self._task is None or self._task.done():
+            raise LedgerUnavailable("the ledger writer does not run")
+        self._queue.append(item)
         self._wake.set()
-        return await future  # type: ignore[return-value]
+        if self._sweeper is None:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Callers whose patience has ended hear so, whatever the writer waits for."""
+        now = time.monotonic()
+        for item in (*self._in_hand, *self._queue):
+            if item.deadline <= now:
+                give_up(item)
+        busy = self._in_hand or self._queue
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep) if busy else None
 
     # The loop -------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        while self._queue or await self._wait():
-            await self._pace()
-            if isinstance(self._queue[0], _Solo):
-                await self._settle_solo(self._queue.popleft())  # type: ignore[arg-type]
-            else:
-                await self._settle(self._take())
+        try:
+            while self._queue or await self._wait():
+                if self._stop_by is not None and time.monotonic() > self._stop_by:
+                    break
+                await self._pace()
+                await self._settle_next()
+        finally:
+            for item in (*self._in_hand, *self._queue):
+                reject(item, LedgerUnavailable("the ledger writer has stopped"))
 
     async def _wait(self) -> bool:
-        """Sleep until there is work; False when stopping. A chained transaction is ended when idle."""
+        """Sleep until there is work; False when stopping."""
         while not self._queue:
-            if self._stopping:
+            if self._stop_by is not None:
                 return False
             self._wake.clear()
             try:
@@ -165,11 +169,15 @@ class LedgerWriter:
         return True
 
     async def _rest(self) -> None:
-        if self._session is not None and self._session.in_transaction:
-            try:
-                await self._session.rollback()
-            except (*GONE, Known) as error:
-                self._lose(error)
+        """Nothing to do: end the chained transaction, and take a lost lease back before others think us dead."""
+        if self._session is not None and self._session.is_lost:
+            self._lose(LedgerUnavailable("the idle connection broke"))
+        try:
+            session = await self._connected()
+            async with asyncio.timeout(ATTEMPT_S):
+                await session.rollback()
+        except (*GONE, Known, LedgerUnavailable) as error:
+            self._lose(error)
 
     async def _pace(self) -> None:
         """Commits start at least the gap apart; the first after a pause goes at once."""
@@ -177,56 +185,117 @@ class LedgerWriter:
         if due > 0:
             await asyncio.sleep(due)
 
-    def _take(self) -> list[_Waiting]:
-        """Everything waiting, at most one command a hold, up to the next solo.
+    async def _settle_next(self) -> None:
+        """One batch, or the one item at the head that goes alone."""
+        head = self._queue[0]
+        if head.alone:
+            self._queue.popleft()
+            if head.is_wanted(time.monotonic()):
+                await self._attempt([head], self._settle_alone(head))
+            else:
+                self._let_go(head)
+            return
+        batch = self._take()
+        if batch:
+            await self._attempt(batch, self._settle_together(batch))
 
-        A command whose caller gave up is dropped; an end whose caller was cancelled still counts (Law 2).
-        """
-        taken: list[_Waiting] = []
+    def _take(self) -> list[Waiting]:
+        """Everything waiting, at most one command a hold, up to the next that goes alone."""
+        taken: list[Waiting] = []
         touched: set[str] = set()
+        now = time.monotonic()
         while self._queue and len(taken) < BATCH_LIMIT:
             waiting = self._queue[0]
-            if isinstance(waiting, _Solo) or hold_of(waiting.command) in touched:
+            if isinstance(waiting, Solo) or waiting.alone:
+                break
+            hold_id = hold_of(waiting.command)
+            if hold_id in touched:
                 break
             self._queue.popleft()
-            if not waiting.future.done() or (waiting.future.cancelled() and not isinstance(waiting.command, Admit)):
-                touched.add(hold_of(waiting.command))
+            if waiting.is_wanted(now):
+                touched.add(hold_id)
                 taken.append(waiting)
         return taken
 
     # Settling -------------------------------------------------------------------------------
 
-    async def _settle(self, batch: list[_Waiting]) -> None:
-        alone = batch
+    async def _attempt(self, items: Sequence[Waiting | Solo], settling: Awaitable[None]) -> None:
+        """Settle; whatever fails for a reason that may pass is tried again, each item alone."""
+        self._in_hand = items
+        alone = isinstance(items[0], Solo) or items[0].alone
         try:
-            while not await self._settle_together(batch):
-                pass
-            alone = [waiting for waiting in batch if not self._resolve(waiting)]
+            async with asyncio.timeout(ATTEMPT_S):
+                await settling
         except (*GONE, LedgerUnavailable) as error:
             self._lose(error)
-        except Exception as error:
-            # Also a broken law or a mistake of ours: alone, only the culprit's caller hears of it.
+            self._again(items)
+            await asyncio.sleep(_RETRY_S)
+        except (ChangedMeanwhile, *CONTENDED) as error:
             await self._undo(error)
-        for waiting in alone:
-            await self._settle_patiently(waiting)
+            self._again(items)
+        except Exception as error:
+            # A broken law or a mistake of ours: alone, only the culprit's caller hears of it.
+            await self._undo(error)
+            if alone:
+                reject(items[0], _as_broken_law(error))
+            else:
+                self._again(items)
+        finally:
+            self._in_hand = ()
 
-    async def _settle_together(self, batch: list[_Waiting]) -> bool:
-        """One locking read, one write, one commit. False: the catalogue is newer than thought, do it again."""
+    def _again(self, items: Iterable[Waiting | Solo]) -> None:
+        for item in items:
+            if isinstance(item, Waiting):
+                item.alone = True
+            self._queue.append(item)
+
+    def _let_go(self, item: Waiting | Solo) -> None:
+        """Nobody waits for it any more; a hold it may have opened is given back."""
+        end = item.left_open()
+        if end is not None:
+            self._queue.append(end)
+            self._wake.set()
+
+    async def _settle_together(self, batch: list[Waiting]) -> None:
         session = await self._connected()
         started = time.monotonic()
-        await session.begin()
-        accounts, keys = await session.lock({account_and_key_of(waiting.command) for waiting in batch})
-        desk = Batch(accounts, keys, self._rules(), catalogue_version=self.catalogue_seen)
-        for waiting in batch:
-            waiting.decided = desk.decide(waiting.command)
-        if self._is_news(await session.write(desk)):
+        while True:
+            await session.begin()
+            accounts, keys = await session.lock({account_and_key_of(waiting.command) for waiting in batch})
+            desk = Batch(accounts, keys, self._rules(), catalogue_version=self.catalogue_seen, boot=session.boot)
+            for waiting in batch:
+                waiting.decided = desk.decide(waiting.command)
+            if not self._is_news(await session.write(desk)):
+                break
             await session.rollback()
-            return False
         self._last_commit = time.monotonic()
         await session.commit()
         self._note_clock(accounts)
         self._observer.batch_committed(len(batch), time.monotonic() - started)
-        return True
+        for waiting in batch:
+            self._resolve(waiting)
+
+    async def _settle_alone(self, item: Waiting | Solo) -> None:
+        session = await self._connected()
+        if isinstance(item, Solo):
+            result = await run_under_lock(session, item.account_id, item.work)
+            if not item.future.done():
+                item.future.set_result(result)
+            return
+        item.decided, version = await decide_alone(session, item.command, self._rules(), item.decided)
+        self._last_commit = time.monotonic()
+        await session.commit()
+        self._is_news(version)
+        self._resolve(item)
+
+    def _resolve(self, waiting: Waiting) -> None:
+        """Committed: tell the caller. What could not be decided goes alone; what nobody wants is given back."""
+        if not waiting.answer():
+            self._again((waiting,))
+        elif isinstance(waiting.decided, Opened) and (
+            waiting.future.cancelled() or waiting.future.exception() is not None
+        ):
+            self._let_go(waiting)
 
     def _is_news(self, version: int) -> bool:
         """The write saw a catalogue newer than any before: requests worked out on older ones look again."""
@@ -239,74 +308,12 @@ class LedgerWriter:
             self._clock_offset_us = state.now_us - time.time_ns() // 1000
             return
 
-    async def _settle_patiently(self, waiting: _Waiting) -> None:
-        """Alone, again and again until it is decided or its caller's patience ends."""
-        while time.monotonic() < waiting.deadline:
-            try:
-                await self._settle_alone(waiting)
-            except (ChangedMeanwhile, *CONTENDED) as error:
-                await self._undo(error)
-            except (*GONE, LedgerUnavailable) as error:
-                self._lose(error)
-            except Exception as error:
-                await self._undo(error)
-                _reject(waiting.future, error)
-                return
-            else:
-                return
-            await asyncio.sleep(_RETRY_S)
-        _give_up(waiting.future)
-
-    async def _settle_alone(self, waiting: _Waiting) -> None:
-        waiting.decided, version = await settle_alone(
-            await self._connected(), waiting.command, self._rules(), waiting.decided
-        )
-        self._is_news(version)
-        self._last_commit = time.monotonic()
-        self._resolve(waiting)
-
-    async def _settle_solo(self, solo: _Solo) -> None:
-        deadline = time.monotonic() + SOLO_PATIENCE_S
-        while time.monotonic() < deadline:
-            try:
-                result = await run_under_lock(await self._connected(), solo.account_id, solo.work)
-            except (*GONE, LedgerUnavailable) as error:
-                self._lose(error)
-            except (ChangedMeanwhile, *CONTENDED) as error:
-                await self._undo(error)
-            except Exception as error:
-                await self._undo(error)
-                _reject(solo.future, error)
-                return
-            else:
-                if not solo.future.done():
-                    solo.future.set_result(result)
-                return
-            await asyncio.sleep(_RETRY_S)
-        _give_up(solo.future)
-
-    def _resolve(self, waiting: _Waiting) -> bool:
-        """Tell the caller; False when the command must still be decided alone."""
-        answer = waiting.decided
-        if answer is None or isinstance(answer, NeedsLots):
-            return False
-        if not waiting.future.done():
-            waiting.future.set_result(answer)
-        elif isinstance(answer, Opened):
-            self._void_unwanted(answer)
-        return True
-
-    def _void_unwanted(self, opened: Opened) -> None:
-        """The caller left while its hold was being committed: give the hold back (Law 2)."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_look_away)
-        self._queue.append(_Waiting(Void(opened.open, "abandoned", "{}"), future, time.monotonic() + SOLO_PATIENCE_S))
-
     # The connection -------------------------------------------------------------------------
 
     async def _connected(self) -> LedgerSession:
         if self._session is None:
             self._session = await LedgerSession.open(self._dsn, self._boot_id)
+            self.boot = self._session.boot
         return self._session
 
     def _lose(self, error: BaseException) -> None:
@@ -319,20 +326,14 @@ class LedgerWriter:
         self._observer.ledger_failed(type(error).__name__)
         try:
             if self._session is not None:
-                await self._session.rollback()
-        except (*GONE, Known) as lost:
+                async with asyncio.timeout(ATTEMPT_S):
+                    await self._session.rollback()
+        except Exception as lost:
             self._lose(lost)
 
 
-def _reject(future: asyncio.Future[Any], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
-def _give_up(future: asyncio.Future[Any]) -> None:
-    _reject(future, LedgerUnavailable("the ledger did not answer in time"))
-
-
-def _look_away(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()
+def _as_broken_law(error: Exception) -> Exception:
+    """What the database's own constraints refuse would have broken a law that they stand for."""
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return LawBroken(7, str(error))
+    return error

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import asyncpg
+import asyncpg.exceptions
 
 from farebox.faults import LedgerUnavailable, SetupFault
 
@@ -35,8 +36,22 @@ _WRITER_SESSION = _SESSION | {
     "synchronous_commit": "on",
 }
 
-GONE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError)
-"""What asyncpg raises when a connection is lost or was never made."""
+GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.exceptions.AdminShutdownError,
+    asyncpg.exceptions.CrashShutdownError,
+    asyncpg.exceptions.CannotConnectNowError,
+    asyncpg.exceptions.IdleInTransactionSessionTimeoutError,
+    asyncpg.exceptions.IdleSessionTimeoutError,
+    asyncpg.exceptions.ReadOnlySQLTransactionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.PostgresSystemError,
+)
+"""What asyncpg raises when a connection is lost, was never made, or leads to a server that cannot write now."""
 
 Connection = asyncpg.Connection
 Pool = asyncpg.Pool

@@ -154,8 +154,8 @@ SET burned = excluded.burned, expired = excluded.expired, refunding = excluded.r
 UPDATE holds SET lapsing = $3, revision = revision + 1
 WHERE account_id = $1 AND id = $2
 
--- name: hold_end
-SELECT ended, amount, stamp FROM charges WHERE account_id = $1 AND hold_id = $2 AND kind = $3
+-- name: charges_of_hold
+SELECT kind, ended, amount, shortfall FROM charges WHERE account_id = $1 AND hold_id = $2
 
 -- name: is_claimed
 SELECT EXISTS (SELECT FROM idempotency WHERE account_id = $1 AND key = $2)
@@ -167,7 +167,7 @@ INSERT INTO once (scope, key, account_id, result, at_us) VALUES ($1, $2, $3, $4,
 SELECT account_id, result FROM once WHERE scope = $1 AND key = $2
 
 -- name: find_boot
-SELECT number FROM boots WHERE id = $1
+SELECT number FROM boots WHERE id = $1 FOR UPDATE
 
 -- name: new_boot
 INSERT INTO boots (id, started_us) VALUES ($1, unix_us()) RETURNING number
@@ -179,7 +179,7 @@ SELECT pg_try_advisory_lock(64222, $1::integer)
 SELECT number FROM boots WHERE number <> $1 ORDER BY number
 
 -- name: boot_is_dead
-SELECT pg_try_advisory_xact_lock(64222, $1::integer)
+SELECT pg_try_advisory_xact_lock_shared(64222, $1::integer)
 
 -- name: holds_of_boot
 SELECT account_id, id, key_id, amount, opened_us, deadline_us, tokens_reserved, lapsing, revision, boot, request
@@ -190,7 +190,9 @@ SELECT account_id, id, key_id, amount, opened_us, deadline_us, tokens_reserved, 
 FROM holds WHERE deadline_us < unix_us() ORDER BY account_id, opened_us LIMIT 1000
 
 -- name: forget_boot
-DELETE FROM boots WHERE number = $1
+DELETE FROM boots
+WHERE number = $1 AND pg_try_advisory_xact_lock(64222, $1::integer)
+  AND NOT EXISTS (SELECT FROM holds WHERE boot = $1)
 
 -- name: catalogue_version
 SELECT version FROM catalogue_state
