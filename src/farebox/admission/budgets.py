@@ -56,6 +56,14 @@ def next_period_us(period: Period, now_us: int) -> int | None:
     return period_start_us(period, period_start_us(period, now_us) + longest_days * DAY_US)
 
 
+def check_budget(settings: Budget) -> None:
+    """Refuse, with `ValueError`, a limit that is no amount of the books and thresholds that are no percentages."""
+    if not 0 <= settings.limit <= MAX_NANO:
+        raise ValueError(f"the limit of {settings.id} must be zero or more credits")
+    if any(threshold <= 0 for threshold in settings.thresholds):
+        raise ValueError(f"the thresholds of {settings.id} must be percentages above zero")
+
+
 def started(settings: Budget, *, now_us: int) -> Budget:
     """A new budget: what was admitted before `now_us` is not counted and not stopped by it."""
     return msgspec.structs.replace(

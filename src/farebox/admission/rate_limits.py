@@ -30,6 +30,14 @@ class RateNow(msgspec.Struct, frozen=True, gc=False):
     """Unix second at which the whole limit is free again, if nothing more is asked."""
 
 
+def check_limits(limits: Limits) -> None:
+    """Refuse, with `ValueError`, a limit below one: `None` is unlimited, and a key is switched off by its own flag."""
+    for name in limits.__struct_fields__:
+        limit = getattr(limits, name)
+        if limit is not None and limit < 1:
+            raise ValueError(f"{name} must be at least 1, or none at all")
+
+
 def check_size(gates: Gates, request: AdmissionRequest) -> Refusal | None:
     """Refuse what could never fit: an input larger than a whole minute's tokens. Waiting cannot help it."""
     limit = _least(gates.tier.limits.tokens_per_minute, gates.key.limits.tokens_per_minute)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from farebox.admission.budgets import edited, started
+from farebox.admission.budgets import check_budget, edited, started
 from farebox.admission.state import Budget
 from farebox.ids import AccountId, LotId, MoveId
 from farebox.ledger.commands import Adjust, Effects, Grant, LedgerRefusal, LotCategory, LotCommand
@@ -112,7 +112,14 @@ class Accounts:
         await self._change(account_id, "set_suspended", suspended)
 
     async def set_budgets(self, account_id: AccountId, budgets: Sequence[Budget]) -> None:
-        """Replace the account's budgets; one with a known id keeps what it has counted."""
+        """Replace the account's budgets; one with a known id keeps what it has counted.
+
+        An amount or a threshold below zero, or an id that stands twice, raises `ValueError`.
+        """
+        for budget in budgets:
+            check_budget(budget)
+        if len({budget.id for budget in budgets}) < len(budgets):
+            raise ValueError("two budgets have the same id")
 
         async def work(locked: LockedAccount) -> None:
             now_us = locked.state.now_us

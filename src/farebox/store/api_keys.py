@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from farebox.admission.access import parse_ip_range
-from farebox.admission.budgets import edited, started
+from farebox.admission.budgets import check_budget, edited, started
+from farebox.admission.rate_limits import check_limits
 from farebox.admission.state import Budget
 from farebox.ids import ALPHABET, AccountId, KeyId
 from farebox.money import Nano
@@ -81,14 +82,16 @@ class ApiKeys:
     async def create(
         self, account_id: AccountId, name: str, *, settings: KeySettings | None = None, cap: Budget | None = None
     ) -> NewKey | KeyRefusal:
-        """Make a key. Refused beyond the tier's number of keys; bad IP ranges raise `ValueError`."""
+        """Make a key. Refused beyond the tier's number of keys; bad IP ranges and limits raise `ValueError`."""
         settings = settings or KeySettings()
-        refusal = _check(settings)
+        refusal = _check(settings, cap)
         if refusal is not None:
             return refusal
         new = NewKey(KeyId(new_id("key")), new_secret())
 
         async def work(locked: LockedAccount) -> NewKey | KeyRefusal:
+            if await locked.connection.fetchrow(self._sql["lock_key"], account_id, new.id) is not None:
+                return new  # made by an attempt whose commit was not heard of
             most = await locked.connection.fetchval(self._sql["most_keys"], locked.state.gate.tier)
             if most is not None and await locked.connection.fetchval(self._sql["count_keys"], account_id) >= most:
                 return KeyRefusal.TOO_MANY_KEYS
@@ -106,7 +109,9 @@ class ApiKeys:
 
         Requests under way keep the settings they were admitted with.
         """
-        if isinstance(change.settings, KeySettings) and (refusal := _check(change.settings)):
+        settings = change.settings if isinstance(change.settings, KeySettings) else KeySettings()
+        cap = change.cap if isinstance(change.cap, Budget) else None
+        if (refusal := _check(settings, cap)) is not None:
             return refusal
 
         async def work(locked: LockedAccount) -> KeyRefusal | None:
@@ -180,9 +185,12 @@ def new_secret() -> str:
     return "sk-" + "".join(ALPHABET[(bits >> (5 * place)) & 31] for place in range(SECRET_LENGTH))
 
 
-def _check(settings: KeySettings) -> KeyRefusal | None:
+def _check(settings: KeySettings, cap: Budget | None) -> KeyRefusal | None:
     for text in settings.ip_ranges:
         parse_ip_range(text)
+    check_limits(settings.limits)
+    if cap is not None:
+        check_budget(cap)
     if check_mode(settings.billing_mode) is not None:
         return KeyRefusal.BILLING_MODE_NOT_APPLICABLE
     return None

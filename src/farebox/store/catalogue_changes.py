@@ -61,15 +61,15 @@ class CatalogueChanges:
             now_us = await connection.fetchval(self._sql["now"])
             if starts_us is not None and starts_us < now_us:
                 raise ValueError("prices cannot start in the past: they would not match charges already made")
-            newest = await self._newest_cards(connection)
-            added = [model.id for model in models if model.id not in newest]
+            start = now_us if starts_us is None else starts_us
+            known = {row["id"] for row in await connection.fetch(self._sql["model_ids"])}
+            in_force = await self._cards_at(connection, start)
+            added = [model.id for model in models if model.id not in known]
             repriced: list[str] = []
             for model in models:
                 await self._put_model(connection, model)
-                if newest.get(model.id) != (model.price, model.cost):
+                if in_force.get(model.id) != (model.price, model.cost):
                     repriced.append(model.id)
-                    # A new model's first price starts at once; it has no calls to protect.
-                    start = now_us if starts_us is None else starts_us
                     await self._add_price(connection, model, start, source)
             version = await connection.fetchval(self._sql["version"])
         changed = tuple(name for name in repriced if name not in added)
@@ -130,11 +130,12 @@ class CatalogueChanges:
             hint = f"…{secret[-4:]}" if len(secret) >= 12 else "…"
             await connection.execute(self._sql["put_channel_key"], key_id, channel_id, sealed, hint, "{}")
 
-    async def _newest_cards(self, connection: Connection) -> Mapping[str, tuple[RateCard, RateCard | None]]:
-        """The last version of each model, whether in force yet or not."""
+    async def _cards_at(self, connection: Connection, at_us: int) -> Mapping[str, tuple[RateCard, RateCard | None]]:
+        """The prices in force at a moment, by model; the later import of two that start together."""
         return {
             row["model"]: (_card(row["rate_card"]) or NO_PRICE, _card(row["cost_card"]))
             for row in await connection.fetch(self._sql["price_versions"])
+            if row["starts_us"] <= at_us
         }
 
     async def _put_model(self, connection: Connection, model: Model) -> None:

@@ -31,7 +31,8 @@ async def _ensure(connection: Connection, table: str, prefix: str, now_us: int) 
     existing = {
         row["relname"]
         for row in await connection.fetch(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = $1::regclass",
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+            " WHERE i.inhparent = $1::regclass",
             table,
         )
     }

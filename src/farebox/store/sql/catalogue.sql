@@ -12,6 +12,9 @@ FROM tiers ORDER BY rank
 -- name: models
 SELECT id, facts FROM models WHERE enabled ORDER BY id
 
+-- name: model_ids
+SELECT id FROM models
+
 -- name: price_versions
 SELECT version, model, starts_us, rate_card, cost_card, source FROM price_versions ORDER BY model, starts_us, version
 
