@@ -27,6 +27,7 @@ _RUN, _SELL, _BUY, _BOOKS = "Run the gateway", "Customers", "Models and provider
 
 PLACES = {
     "serve": Place("serve", "Serve until stopped.", _RUN),
+    "demo": Place("demo", "Serve with a sandbox provider, make a few billed calls and print their receipts.", _RUN),
     "account": Place("account", "Accounts: who buys.", _SELL),
     "key": Place("key", "API keys: what customers call with, and what each may do.", _SELL),
     "credit": Place("credit", "Credits: give, correct, look through.", _SELL),

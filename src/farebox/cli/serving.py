@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -69,14 +69,14 @@ Ready = Callable[[Standing], None]
 
 def serve(settings: Settings, ready: Ready) -> None:
     """Serve until SIGTERM or SIGINT. `ready` is called once requests are answered. Raises `SetupFault`."""
-    keep_log(settings)
-    with _database(settings) as database:
-        uvloop.run(_serve(settings, database, ready))
+    lines = keep_log(settings)
+    with database_of(settings) as database:
+        uvloop.run(_serve(settings, database, watch_of(settings, lines), ready))
 
 
-def keep_log(settings: Settings) -> LineWriter:
-    """Send the log of this process to standard output, as the settings say."""
-    lines = LineWriter()
+def keep_log(settings: Settings, lines: LineWriter | None = None) -> LineWriter:
+    """Send the log of this process to standard output, or to `lines`, as the settings say."""
+    lines = lines or LineWriter()
     configure_logging(lines, level=settings.log_level, text=settings.log_format == "text")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     return lines
@@ -142,7 +142,7 @@ def until_told() -> Generator[asyncio.Event, None, None]:
 # The database ---------------------------------------------------------------------------------
 
 
-class _Database:
+class ServedDatabase:
     """The database a gateway serves from: the operator's own, or the embedded one with its watch."""
 
     def __init__(self, dsn: str, server: EmbeddedPostgres | None) -> None:
@@ -181,26 +181,29 @@ class _Database:
 
 
 @contextmanager
-def _database(settings: Settings) -> Generator[_Database, None, None]:
+def database_of(settings: Settings) -> Generator[ServedDatabase, None, None]:
+    """The database to serve from; the embedded one is claimed by this gateway alone. Raises `SetupFault`."""
     if not settings.embedded:
-        yield _Database(settings.database_url, None)
+        yield ServedDatabase(settings.database_url, None)
         return
     with EmbeddedPostgres(settings.data_dir, serving=True) as server:
-        yield _Database(server.dsn, server)
+        yield ServedDatabase(server.dsn, server)
 
 
 # Serving --------------------------------------------------------------------------------------
 
 
-async def _serve(settings: Settings, database: _Database, ready: Ready) -> None:
+async def _serve(settings: Settings, database: ServedDatabase, watch: RequestWatch, ready: Ready) -> None:
     applied = await set_up(database.dsn)
     if applied:
         log.info("the database was brought up to date", migrations=applied)
     with contextlib.closing(_reserved(settings)) as reserved:
         standing = await _standing(settings, database.dsn, url_of(settings, reserved))
         with until_told() as stop:
-            serving = _serve_alone if settings.workers == 1 else _serve_supervised
-            await serving(settings, database, reserved, stop, lambda: ready(standing))
+            if settings.workers == 1:
+                await _serve_alone(_Alone(settings, database, watch, stop), reserved, lambda: ready(standing))
+            else:
+                await _serve_supervised(settings, database, reserved, stop, lambda: ready(standing))
     log.info("stopped")
 
 
@@ -220,25 +223,35 @@ async def _standing(settings: Settings, dsn: str, url: str) -> Standing:
         return Standing(url, accounts, len(snapshot.channels), len(snapshot.models))
 
 
-async def _serve_alone(
-    settings: Settings, database: _Database, listener: socket.socket, stop: asyncio.Event, ready: Callable[[], None]
-) -> None:
-    """One worker, here; again from the start when the database's address has changed."""
-    watch, port, told = watch_of(settings, LineWriter()), listener.getsockname()[1], False
-    while not stop.is_set():
+class _Alone(NamedTuple):
+    """What the one worker needs in every life it has."""
+
+    settings: Settings
+    database: ServedDatabase
+    watch: RequestWatch
+    stop: asyncio.Event
+
+    async def serve(self, listener: socket.socket, ready: Callable[[], None]) -> None:
+        """Serve until told to stop, or until the database's address has changed."""
         end = asyncio.Event()
-        stopping = asyncio.create_task(_pass_on(stop, end))
+        stopping = asyncio.create_task(_pass_on(self.stop, end))
 
-        async def serves(_: Books, listener: socket.socket = listener, told: bool = told) -> None:
+        async def serves(_: Books) -> None:
             listener.listen(BACKLOG)
-            if not told:
-                log.info("serving", workers=1)
-                ready()
+            ready()
 
-        async with database.watched(end.set):
-            await serve_worker(settings, database.dsn, listener, stop=end, watch=watch, ready=serves)
+        async with self.database.watched(end.set):
+            await serve_worker(self.settings, self.database.dsn, listener, stop=end, watch=self.watch, ready=serves)
         stopping.cancel()
-        listener, told = listener if stop.is_set() else listen(settings.host, port, shared=False), True
+
+
+async def _serve_alone(worker: _Alone, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """One worker, here; again from the start when the database's address has changed."""
+    port = listener.getsockname()[1]
+    log.info("serving", workers=1)
+    await worker.serve(listener, ready)
+    while not worker.stop.is_set():
+        await worker.serve(listen(worker.settings.host, port, shared=False), lambda: None)
 
 
 async def _pass_on(first: asyncio.Event, second: asyncio.Event) -> None:
@@ -247,7 +260,11 @@ async def _pass_on(first: asyncio.Event, second: asyncio.Event) -> None:
 
 
 async def _serve_supervised(
-    settings: Settings, database: _Database, reserved: socket.socket, stop: asyncio.Event, ready: Callable[[], None]
+    settings: Settings,
+    database: ServedDatabase,
+    reserved: socket.socket,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
 ) -> None:
     port = reserved.getsockname()[1]
     async with AsyncExitStack() as stack:
