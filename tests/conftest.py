@@ -21,6 +21,7 @@ from typing import Any
 import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.support.shop_fixtures import shop, shop_gateway  # noqa: F401 - fixtures
 
 from farebox.faults import FareboxError
 from farebox.store.embedded import EmbeddedPostgres
