@@ -252,6 +252,7 @@ class _Auditor:
         after = start
         while True:
             async with self._snapshot():
+                await self._connection.execute(self._sql["in_order_of_keys"])
                 rows = await self._fetch(name, *after, self._rows)
             for row in rows:
                 yield row
