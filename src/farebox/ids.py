@@ -21,6 +21,8 @@ BootId = NewType("BootId", str)
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 BODY_LENGTH = 26
+ENTROPY_LENGTH = 16
+"""The last characters of an id, five random bits each."""
 
 
 def encode(prefix: str, unix_ms: int, entropy: int) -> str:
@@ -30,7 +32,7 @@ def encode(prefix: str, unix_ms: int, entropy: int) -> str:
     """
     if unix_ms >> 48 or entropy >> 80 or unix_ms < 0 or entropy < 0:
         raise ValueError("an id takes 48 bits of time and 80 bits of entropy")
-    return f"{prefix}_" + _base32(unix_ms, 10) + _base32(entropy, 16)
+    return f"{prefix}_" + _base32(unix_ms, BODY_LENGTH - ENTROPY_LENGTH) + _base32(entropy, ENTROPY_LENGTH)
 
 
 def time_of(identifier: str) -> int:
