@@ -134,18 +134,18 @@ class Relay:
         fingerprint = self._once.fingerprint_of(ask)
         earlier = await self._once.earlier(ask, view, fingerprint, client)
         if earlier is not None:
-            return await self._as_before(earlier, ask, view, client)
+            return await self._as_before(earlier, ask, client)
         if client.left and ask.idempotency_key is None:
             return Streamed()  # nobody waits, and nothing was begun
         call = ask.dialect.parse(ask.body)
         if isinstance(call, Malformed):
-            return self._refused(malformed(call), ask, view)
+            return await self.refuse(malformed(call), ask.secret, ask.client_ip, ask.dialect.resource)
         trace.stream = call.stream
         job = await self._admitted(ask, call, view, fingerprint, trace)
         if isinstance(job, Taken):
             # The same idempotency key came twice at once, and the other request was first.
             earlier = await self._once.earlier(ask, view, fingerprint, client)
-            return await self._as_before(earlier or IN_PROGRESS, ask, view, client)
+            return await self._as_before(earlier or IN_PROGRESS, ask, client)
         if isinstance(job, Refused):
             return job
         return await self._run(job, client)
@@ -188,7 +188,11 @@ class Relay:
     def _refused(self, refusal: Refusal, ask: Ask, view: KeyView) -> Refused:
         return Refused(refusal, self.standing(view, ask.dialect.resource))
 
-    async def _as_before(self, earlier: Kept | Refusal, ask: Ask, view: KeyView, client: Client) -> Reply:
+    async def _as_before(self, earlier: Kept | Refusal, ask: Ask, client: Client) -> Reply:
+        """What an equal request came to, for a key that may still be used: it was not read afresh so far."""
+        view = await self._renewed(ask)
+        if isinstance(view, Refused):
+            return view
         if isinstance(earlier, Refusal):
             return self._refused(earlier, ask, view)
         standing = self.standing(view, ask.dialect.resource)
