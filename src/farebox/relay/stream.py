@@ -99,6 +99,7 @@ class Streams:
             self._upstreams.failed(stream.job, stream.sent, stream.fault)
 
     async def _finish(self, stream: Stream, ending: Ending) -> Reply:
+        """Charge, then end the stream; also one that shutdown cancelled, which is over with that."""
         client = stream.client
         try:
             tail = await self._settle(stream, ending)
@@ -108,8 +109,6 @@ class Streams:
         with contextlib.suppress(TooSlow):
             await client.write(tail)
         await client.end()
-        if isinstance(stream.trouble, asyncio.CancelledError):
-            raise stream.trouble
         return Streamed()
 
     async def _settle(self, stream: Stream, ending: Ending) -> bytes:

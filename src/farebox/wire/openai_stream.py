@@ -104,7 +104,7 @@ class StreamMeter:
         if self.upstream_error is not None:
             return b""
         if payload is None:
-            return event
+            return event if event.startswith(b":") else b""  # a comment; anything else is no event of this dialect
         chunk = read_chunk(payload)
         if chunk is None or not chunk.choices or chunk.error is not ABSENT or name is not None:
             chunk = self._set_aside(payload, chunk, name)
