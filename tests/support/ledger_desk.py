@@ -281,13 +281,18 @@ async def apply(
 
 
 async def grant(
-    writer: LedgerWriter, account_id: AccountId, credits: int, *, expires_us: int | None = None
+    writer: LedgerWriter,
+    account_id: AccountId,
+    credits: int,
+    *,
+    expires_us: int | None = None,
+    once: str | None = None,
 ) -> Effects | LedgerRefusal | None:
-    """Give `credits` nanocredits in a lot of their own."""
+    """Give `credits` nanocredits in a lot of their own; with `once`, the same key gives them once."""
     command = Grant(
         MoveId(new_id("mov")), LotId(new_id("lot")), Nano(credits), LotCategory.PROMOTIONAL, expires_us=expires_us
     )
-    return await apply(writer, account_id, command)
+    return await apply(writer, account_id, command, once=once)
 
 
 def ended(answer: Answer) -> Ended:

@@ -166,13 +166,9 @@ async def _decide(session: LedgerSession, desk: Batch, command: Command) -> Answ
     if stored is not None:
         current = msgspec.structs.replace(stored.open, model=command.open.model)
         return desk.decide(msgspec.structs.replace(command, open=current))
-    match command:
-        case Capture():
-            return desk.decide(LateCharge(command))
-        case Extend():
-            return _ENDED_ALREADY
-        case Void():
-            raise LawBroken(2, f"{hold_of(command)} ended and left no charge")
+    if isinstance(command, Void) or not await session.charges_of(command.open.hold.account_id, hold_of(command)):
+        raise LawBroken(2, f"{hold_of(command)} is not open and has left no charge")
+    return desk.decide(LateCharge(command)) if isinstance(command, Capture) else _ENDED_ALREADY
 
 
 class LockedAccount:
