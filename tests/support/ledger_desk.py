@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -31,6 +31,8 @@ from farebox.store.ledger_alone import LockedAccount
 from farebox.store.ledger_writer import LedgerWriter
 from farebox.store.partitions import ensure_partitions
 from farebox.store.postgres import Pool, open_pool
+
+T = TypeVar("T")
 
 CREDIT = 1_000_000_000
 HOUR_US = 3_600_000_000
@@ -69,15 +71,21 @@ class LedgerDesk:
         self.dsn = dsn
         self.owner = owner
         self.pool = pool
-        self._writers: list[LedgerWriter] = []
+        self.noted: dict[LedgerWriter, Noted] = {}
+        """What each writer told its observer."""
 
     # Nodes and customers ----------------------------------------------------------------------
 
-    async def node(self, dsn: str | None = None, *, rules: Callable[[], Rules] | None = None) -> LedgerWriter:
+    async def node(
+        self, dsn: str | None = None, *, rules: Callable[[], Rules] | None = None, boot_id: str | None = None
+    ) -> LedgerWriter:
         """One more process's writer, stopped at the end; `dsn` may lead through a wire that can be cut."""
-        writer = LedgerWriter(dsn or self.dsn, rules or (lambda: RULES), boot_id=new_id("boot"), observer=Noted())
+        noted = Noted()
+        writer = LedgerWriter(
+            dsn or self.dsn, rules or (lambda: RULES), boot_id=boot_id or new_id("boot"), observer=noted
+        )
         await writer.start()
-        self._writers.append(writer)
+        self.noted[writer] = noted
         return writer
 
     async def customer(self, credits: int = 0, *, tier: str = "enterprise", settings: str = "{}") -> Customer:
@@ -93,13 +101,13 @@ class LedgerDesk:
             settings,
         )
         if credits:
-            writer = self._writers[0] if self._writers else await self.node()
+            writer = next(iter(self.noted), None) or await self.node()
             await grant(writer, account_id, credits)
         return Customer(account_id, key_id)
 
     async def current(self, customer: Customer) -> Customer:
         """The customer with the settings' versions as they are now."""
-        row = await self.owner.fetchrow(
+        row = await self.pool.fetchrow(
             "SELECT a.settings_version AS account, k.settings_version AS key FROM accounts a, api_keys k"
             " WHERE a.id = $1 AND k.account_id = a.id AND k.id = $2",
             customer.account_id,
@@ -112,7 +120,7 @@ class LedgerDesk:
         return ApiKeys(self.pool, writer)
 
     async def close(self) -> None:
-        for writer in self._writers:
+        for writer in self.noted:
             await writer.stop()
 
     # What the database says -------------------------------------------------------------------
@@ -317,7 +325,7 @@ async def _seen(look: Callable[[], Any]) -> object:
     return await seen if inspect.isawaitable(seen) else seen
 
 
-async def all_of(asked: Sequence[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+async def all_of(asked: Iterable[Awaitable[T]]) -> list[T]:
     """Everything asked at once."""
     return list(await asyncio.gather(*asked))
 

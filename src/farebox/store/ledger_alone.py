@@ -124,8 +124,9 @@ async def _admitted_before(
     session: LedgerSession, desk: Batch, command: Admit, before: Answer | None
 ) -> Opened | Refused | None:
     if isinstance(before, Opened):
-        if await session.open_hold(command.account_id, command.hold_id):
-            return before
+        stored = await session.open_hold(command.account_id, command.hold_id)
+        if stored is not None:
+            return msgspec.structs.replace(before, open=stored.open)
         if await session.charges_of(command.account_id, command.hold_id):
             return desk.refused(command, _ENDED_ALREADY)
     if command.claim is not None and await session.is_claimed(command.account_id, command.claim.key):
