@@ -21,6 +21,7 @@ class Place(NamedTuple):
     module: str
     summary: str
     panel: str
+    app: str = "app"
 
 
 _RUN, _SELL, _BUY, _BOOKS = "Run the gateway", "Customers", "Models and providers", "The books"
@@ -28,10 +29,21 @@ _RUN, _SELL, _BUY, _BOOKS = "Run the gateway", "Customers", "Models and provider
 PLACES = {
     "serve": Place("serve", "Serve until stopped.", _RUN),
     "demo": Place("demo", "Serve with a sandbox provider, make a few billed calls and print their receipts.", _RUN),
+    "doctor": Place("doctor", "Check what Farebox depends on, and say what to do.", _RUN),
+    "migrate": Place("migrate", "Bring the database up to this version; `farebox serve` does it too.", _RUN),
     "account": Place("account", "Accounts: who buys.", _SELL),
     "key": Place("key", "API keys: what customers call with, and what each may do.", _SELL),
     "credit": Place("credit", "Credits: give, correct, look through.", _SELL),
+    "budget": Place("budget", "Budgets of accounts: warn or block.", _SELL),
+    "tier": Place("tier", "Tiers: priority and limits of accounts.", _SELL),
     "channel": Place("channel", "Channels to providers: where requests go.", _BUY),
+    "price": Place("price", "Models and their prices: import, compare, export.", _BUY),
+    "quote": Place("quote", "Show what a call would hold and be charged, and what would refuse it.", _BUY),
+    "receipt": Place("receipt", "Show the receipt of a request.", _BOOKS),
+    "audit": Place("audit", "Prove the books: every entry, hold, lot and charge.", _BOOKS),
+    "backup": Place("backup", "Copy the embedded database to a new folder and verify the copy.", _BOOKS, "backup_app"),
+    "restore": Place("backup", "Put a backup into a data directory that holds no database yet.", _BOOKS, "restore_app"),
+    "rotate-secret-key": Place("rotate", "Add a new secret key and seal every upstream key with it.", _BOOKS),
 }
 
 
@@ -55,8 +67,9 @@ class Commands(TyperGroup):
 
 def load(name: str) -> Any:
     """The command called `name`, ready to be run."""
-    module = importlib.import_module(f"farebox.cli.{PLACES[name].module}")
-    command = typer.main.get_command(module.app)
+    place = PLACES[name]
+    module = importlib.import_module(f"farebox.cli.{place.module}")
+    command = typer.main.get_command(getattr(module, place.app))
     command.name = name
     return command
 

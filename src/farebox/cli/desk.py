@@ -53,6 +53,19 @@ class Desk:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a command has before it that opens the database itself, or none."""
+
+    out: Output
+    settings: Settings
+
+
+def with_settings(work: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of `work(stage, …)`, with the common options and nothing opened."""
+    return as_command(work, lambda out, settings, given: work(Stage(out, settings), **given))
+
+
 def with_books(work: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Make a command of `work(desk, …)`. A parameter that is a dataclass becomes one option for each of its fields."""
 

@@ -144,6 +144,11 @@ class Output:
             grid.add_row(column.heading, column.for_people(row.get(column.name)))
         self._print(grid)
 
+    def show(self, what: Table) -> None:
+        """A table made elsewhere; silent with `--json`."""
+        if not self.as_json:
+            self._print(what)
+
     def json(self, value: object) -> None:
         """Any value as JSON, two spaces a level."""
         self.out.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
