@@ -18,6 +18,7 @@ from pathlib import Path
 import asyncpg
 
 from farebox.faults import SetupFault
+from farebox.store.postgres import connect_owner
 from farebox.store.statements import load
 
 PACKAGED = Path(__file__).parent / "migrations"
@@ -118,7 +119,7 @@ async def _connection(target: asyncpg.Connection | str) -> AsyncGenerator[asyncp
     if not isinstance(target, str):
         yield target
         return
-    connection = await asyncpg.connect(target)
+    connection = await connect_owner(target)
     try:
         yield connection
     finally:

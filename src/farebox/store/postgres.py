@@ -72,9 +72,12 @@ async def connect_owner(dsn: str) -> Connection:
     try:
         return await asyncpg.connect(dsn, timeout=10, server_settings={"application_name": "farebox-owner"})
     except GONE as error:
-        raise SetupFault(f"the database does not answer: {_plain(error)}") from error
+        raise SetupFault(_silent(error)) from error
     except asyncpg.PostgresError as error:
-        raise SetupFault(f"the database refused the connection: {_plain(error)}") from error
+        raise SetupFault(
+            f"The database refuses the connection ({_plain(error)}). Check user, password and database name in "
+            "FAREBOX_DATABASE_URL."
+        ) from error
 
 
 async def _connect(dsn: str, settings: dict[str, str]) -> Connection:
@@ -99,7 +102,7 @@ async def open_pool(dsn: str, *, size: int) -> AsyncGenerator[Pool, None]:
             dsn, min_size=1, max_size=size, timeout=5, server_settings=_SESSION, init=_become_app, reset=_keep_role
         )
     except (*GONE, asyncpg.PostgresError) as error:
-        raise SetupFault(f"the database does not answer: {_plain(error)}") from error
+        raise SetupFault(_silent(error)) from error
     try:
         yield pool
     finally:
@@ -108,6 +111,10 @@ async def open_pool(dsn: str, *, size: int) -> AsyncGenerator[Pool, None]:
 
 async def _keep_role(_connection: Connection) -> None:
     """Readers change no session state, so nothing needs resetting (asyncpg's default would drop the role)."""
+
+
+def _silent(error: BaseException) -> str:
+    return f"The database does not answer ({_plain(error)}). Does it run, and is FAREBOX_DATABASE_URL right?"
 
 
 def _plain(error: BaseException) -> str:
