@@ -18,5 +18,5 @@ def gateway(module_database: str) -> Iterator[Gateway]:
 @pytest.fixture(scope="module")
 def other_gateway(module_database: str, gateway: Gateway) -> Iterator[Gateway]:
     """A second process' worth of gateway over the same database."""
-    with running_gateway(module_database) as other:
+    with running_gateway(module_database, secret_key_file=str(gateway.books.settings.secret_key_path)) as other:
         yield other

@@ -107,7 +107,7 @@ def _charge_shape(charge: Charge | None) -> dict[str, Any]:
         "circumstances": msgspec.to_builtins(basis.circumstances),
         "multipliers": msgspec.to_builtins(basis.multipliers),
         "at_most": None if basis.at_most is None else format_credits(basis.at_most),
-        "lines": [_line_shape(line) for line in charge.lines],
+        "lines": [_line_shape(line) for line in charge.lines if line.quantity],
     }
 
 
