@@ -267,10 +267,10 @@ class Relay:
             self._once.claim_of(ask, fingerprint),
         )
         answer = await self._writer.submit(command, patience_s=ADMIT_PATIENCE_S)
+        if isinstance(answer, NotAdmitted) and answer.refusal.code is RefusalCode.IDEMPOTENCY_IN_PROGRESS:
+            return Taken()
         if isinstance(answer, Opened | NotAdmitted | Stale):
             return answer
-        if isinstance(answer, Refusal) and answer.code is RefusalCode.IDEMPOTENCY_IN_PROGRESS:
-            return Taken()
         raise LawBroken(1, f"admission was answered with {type(answer).__name__}")
 
     async def _closer(self, ask: Ask, call: Call, refusal: Refusal, known: int | None) -> int | None:
