@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequ
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 import uvicorn
@@ -30,12 +30,12 @@ from farebox.edge.connection import LiveStreams
 from farebox.edge.health import Health
 from farebox.edge.protocol import EdgeProtocol, sweep
 from farebox.edge.reads import Reads
+from farebox.edge.watch import RequestWatch
 from farebox.faults import SetupFault
 from farebox.ids import AccountId
 from farebox.money import Nano
 from farebox.observe.exposition import exposition
 from farebox.observe.metrics import Metrics
-from farebox.observe.requests import RequestWatch
 from farebox.observe.share import PUBLISH_S, MetricsShare
 from farebox.relay.attempts import Upstreams
 from farebox.relay.buffered import Buffered
@@ -52,7 +52,7 @@ from farebox.store.answers import Answers
 from farebox.store.api_keys import ApiKeys
 from farebox.store.catalogue import Catalogue, Snapshot
 from farebox.store.catalogue_changes import CatalogueChanges
-from farebox.store.embedded import EmbeddedPostgres
+from farebox.store.embedded import EmbeddedPostgres, make_data_dir
 from farebox.store.history import History
 from farebox.store.id_source import new_id
 from farebox.store.keyring import Keyring
@@ -129,7 +129,7 @@ async def open_books(
 ) -> AsyncGenerator[Books, None]:
     """The books of an up-to-date database, with a ledger writer of this process."""
     metrics = metrics or Metrics()
-    key_ring = load_or_create(settings.secret_key_path)
+    key_ring = _key_ring(settings.secret_key_path)
     async with open_pool(dsn, size=settings.database_connections) as pool:
         scope = LimitScope(settings.limit_scope)
         catalogue = Catalogue(dsn, pool, key_ring, limit_scope=scope, changed=changed)
@@ -148,6 +148,12 @@ async def open_books(
             )  # fmt: skip
         finally:
             await writer.stop()
+
+
+def _key_ring(path: Path) -> KeyRing:
+    if not path.exists():
+        make_data_dir(path.parent)
+    return load_or_create(path)
 
 
 def shipped_prices() -> PriceList:
@@ -169,24 +175,50 @@ class QuietServer(uvicorn.Server):
         yield
 
 
+class Site(NamedTuple):
+    """Where a gateway runs: its settings, and the address of its database."""
+
+    settings: Settings
+    dsn: str
+
+
+class Watching(NamedTuple):
+    """Who hears of requests, and where several workers add up what they counted."""
+
+    requests: RequestWatch
+    share: MetricsShare | None = None
+
+    def exposition(self) -> bytes:
+        """Everything counted, of all workers."""
+        counted = self.requests.metrics.counted
+        return exposition(counted if self.share is None else self.share.together(counted))
+
+
+class _Ways(NamedTuple):
+    """The ways out of a worker."""
+
+    pool: ChannelPool
+    client: HttpClient
+    sandbox: str
+
+
 async def serve_worker(
-    settings: Settings,
-    dsn: str,
+    site: Site,
     listener: socket.socket,
     *,
     stop: asyncio.Event,
-    watch: RequestWatch,
-    share: MetricsShare | None = None,
+    watching: Watching,
     ready: Callable[[Books], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Serve on `listener` until `stop` is set; then let running answers end, and leave nothing behind.
 
     `ready` runs once the worker answers requests.
     """
-    pool = ChannelPool(tell=lambda place: _tell(watch.metrics, place))
+    settings, metrics = site.settings, watching.requests.metrics
+    pool = ChannelPool(tell=lambda place: _tell(metrics, place))
     async with AsyncExitStack() as stack:
         books = await stack.enter_async_context(
-            open_books(settings, dsn, changed=lambda snapshot: pool.configure(snapshot.channels), metrics=watch.metrics)
+            open_books(settings, site.dsn, changed=lambda snapshot: pool.configure(snapshot.channels), metrics=metrics)
         )
         pool.configure(books.catalogue.current.channels)
         provider = await stack.enter_async_context(sandbox())
@@ -195,9 +227,9 @@ async def serve_worker(
             pool=PoolLimits(max_open=settings.upstream_connections),
         )
         stack.callback(client.close)
-        app, relayed = _gateway(books, pool, client, provider, watch, share, stop)
+        app, settler = _gateway(books, _Ways(pool, client, provider), watching, stop)
         server = QuietServer(_uvicorn(app, settings))
-        stack.enter_context(_background(_chores(books, app, server, watch, share)))
+        stack.enter_context(_background(_chores(books, app, server, watching)))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         if ready is not None:
             await ready(books)
@@ -207,26 +239,18 @@ async def serve_worker(
         if server.server_state.tasks:
             # Cancelled streams still have to be charged for what they produced.
             await asyncio.wait(server.server_state.tasks, timeout=settings.drain_timeout_s)
-        await relayed.close()
+        await settler.close()
 
 
-def _gateway(
-    books: Books,
-    pool: ChannelPool,
-    client: HttpClient,
-    sandbox: str,
-    watch: RequestWatch,
-    share: MetricsShare | None,
-    stop: asyncio.Event,
-) -> tuple[EdgeApp, Settler]:
-    settings = books.settings
-    scheduler: Scheduler[Lease | NoneAvailable] = Scheduler(pool.release)
-    pool.freed = scheduler.freed
+def _gateway(books: Books, ways: _Ways, watching: Watching, stop: asyncio.Event) -> tuple[EdgeApp, Settler]:
+    settings, watch = books.settings, watching.requests
+    scheduler: Scheduler[Lease | NoneAvailable] = Scheduler(ways.pool.release)
+    ways.pool.freed = scheduler.freed
     timeouts = Timeouts(
         settings.connect_timeout_s, settings.first_byte_timeout_s, settings.idle_timeout_s, settings.total_timeout_s
     )
-    way_out = WayOut(timeouts, settings.queue_timeout_s, sandbox, settings.safety_identifier)
-    upstreams = Upstreams(client, pool, scheduler, way_out)
+    way_out = WayOut(timeouts, settings.queue_timeout_s, ways.sandbox, settings.safety_identifier)
+    upstreams = Upstreams(ways.client, ways.pool, scheduler, way_out)
     settler = Settler(books.writer, books.key_ring, committed=watch.committed, reverse=_reversal(books))
     streams = Streams(upstreams, settler, books.writer, charge_what_died=settings.died_mid_answer == "produced")
     relay = Relay(
@@ -237,7 +261,7 @@ def _gateway(
     )
     health = Health(
         lambda: _why_not_ready(books, stop),
-        (lambda: _exposition(watch.metrics, share)) if settings.metrics else None,
+        watching.exposition if settings.metrics else None,
         settings.metrics_token,
     )
     reads = Reads(relay, books.catalogue, books.history, Quotes(relay, books.catalogue), health)
@@ -298,7 +322,7 @@ def _uvicorn(app: EdgeApp, settings: Settings) -> uvicorn.Config:
 
 
 def _chores(
-    books: Books, app: EdgeApp, server: uvicorn.Server, watch: RequestWatch, share: MetricsShare | None
+    books: Books, app: EdgeApp, server: uvicorn.Server, watching: Watching
 ) -> Sequence[Coroutine[Any, Any, None]]:
     """What a worker does beside answering."""
     chores = [
@@ -309,8 +333,9 @@ def _chores(
         _every(ANSWERS_EVERY_S, lambda: _drop_old_answers(books.pool)),
         _every(PARTITIONS_EVERY_S, lambda: _extend_partitions(books.dsn)),
     ]
+    share, counted = watching.share, watching.requests.metrics.counted
     if share is not None:
-        chores.append(_every(PUBLISH_S, lambda: asyncio.to_thread(share.publish, watch.metrics.counted)))
+        chores.append(_every(PUBLISH_S, lambda: asyncio.to_thread(share.publish, counted)))
     return chores
 
 
@@ -358,10 +383,6 @@ def _why_not_ready(books: Books, stop: asyncio.Event) -> str | None:
     if stop.is_set():
         return "shutting down"
     return None if books.writer.connected else "the ledger is not connected"
-
-
-def _exposition(metrics: Metrics, share: MetricsShare | None) -> bytes:
-    return exposition(metrics.counted if share is None else share.together(metrics.counted))
 
 
 def _tell(metrics: Metrics, place: PlaceHealth) -> None:

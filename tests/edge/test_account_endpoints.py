@@ -9,8 +9,8 @@ import pytest
 from tests.support.gateway import Customer, Gateway, chat
 
 from farebox.admission.state import Budget, BudgetAction, Limits, Period
-from farebox.ledger.commands import LotCategory
 from farebox.money import parse_credits
+from farebox.store.accounts import GrantTerms
 from farebox.store.ledger_rows import KeySettings
 from farebox.tariff.billing_mode import BillingMode
 
@@ -145,9 +145,7 @@ def test_days_at_the_ends_of_time_are_merely_empty(gateway: Gateway, query: str)
 def test_credit_grants_list_every_lot(gateway: Gateway) -> None:
     who = gateway.customer(credits="10")
     later = time.time_ns() // 1000 + 86_400_000_000
-    grant = gateway.books.accounts.grant(
-        who.account_id, parse_credits("2.5"), category=LotCategory.PROMOTIONAL, expires_us=later
-    )
+    grant = gateway.books.accounts.grant(who.account_id, parse_credits("2.5"), GrantTerms(expires_us=later))
     gateway.call(grant)
     charged = spend(gateway, who)
     page = gateway.get(f"{BILLING}/credit_grants", who).json

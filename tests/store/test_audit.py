@@ -76,7 +76,7 @@ class Shop:
         self.price = price
 
     def charge(self, output: int) -> Charge:
-        basis = Basis(Method.TOKEN, Circumstances(0), Usage({Meter.INPUT: 1000, Meter.OUTPUT: output}))
+        basis = Basis(Method.TOKENS, Circumstances(0), Usage({Meter.INPUT: 1000, Meter.OUTPUT: output}))
         charge = rate(compile_card(CARD, str(self.price)), basis)
         assert isinstance(charge, Charge)
         return charge

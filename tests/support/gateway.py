@@ -27,11 +27,11 @@ import uvloop
 
 from farebox.admission.state import Budget
 from farebox.config import load_settings
+from farebox.edge.watch import RequestWatch
 from farebox.ids import AccountId, KeyId
-from farebox.main import Books, serve_worker
+from farebox.main import Books, Site, Watching, serve_worker
 from farebox.money import Nano, parse_credits
 from farebox.observe.metrics import Metrics
-from farebox.observe.requests import RequestWatch
 from farebox.store.api_keys import NewKey
 from farebox.store.catalogue_changes import ChannelRow
 from farebox.store.id_source import new_id
@@ -185,8 +185,8 @@ class Gateway:
             self.books = books
             self._up.set()
 
-        dsn = self._settings.database_url
-        await serve_worker(self._settings, dsn, self._listener, stop=self._stop, watch=watch, ready=ready)
+        site = Site(self._settings, self._settings.database_url)
+        await serve_worker(site, self._listener, stop=self._stop, watching=Watching(watch), ready=ready)
 
 
 @contextmanager

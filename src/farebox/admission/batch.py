@@ -12,6 +12,7 @@ changes nothing; the store loads the account's lots and open holds and asks agai
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from farebox.admission.admit import admit, extend, reserve, settle
 from farebox.admission.budgets import Announcement
@@ -104,6 +105,15 @@ class Writes:
         self.kept: list[Columns] = []
         self.lots: list[tuple[AccountId, Lot]] = []
         self.stamps: list[Hold] = []
+
+
+class _HowEnded(NamedTuple):
+    """What a charge row says of an end, beside its amounts."""
+
+    kind: str
+    ended: str
+    stamp: str
+    receipt: str
 
 
 class Batch:
@@ -237,7 +247,8 @@ class Batch:
         settlement = machine.late_charge(account.books, hold.id, command.amount)
         late = GateSettlement(hold.opened_us, 0, command.tokens_used, Nano(0), command.amount, late=True)
         announcements = self._settle(account, key, late)
-        self._note_charge("late", "captured", command.open, settlement, account, command.stamp, command.receipt)
+        how = _HowEnded("late", "captured", command.stamp, command.receipt)
+        self._note_charge(command.open, settlement, how, account.now_us)
         self._note_entries(account, settlement.effects, None)
         return _answer(account, settlement, announcements)
 
@@ -276,37 +287,29 @@ class Batch:
     ) -> None:
         hold = ended.hold
         self.writes.ended.append((hold.account_id, hold.id, ended.revision))
-        self._note_charge("end", str(settlement.end), ended, settlement, account, stamp, receipt)
+        how = _HowEnded("end", str(settlement.end), stamp, receipt)
+        self._note_charge(ended, settlement, how, account.now_us)
         self.note(account, settlement.effects)
 
-    def _note_charge(
-        self,
-        kind: str,
-        ended: str,
-        open_hold: OpenHold,
-        settlement: Settlement,
-        account: AccountState,
-        stamp: str,
-        receipt: str,
-    ) -> None:
+    def _note_charge(self, open_hold: OpenHold, settlement: Settlement, how: _HowEnded, now_us: int) -> None:
         hold = open_hold.hold
         self.writes.charged.append(
             (
                 hold.account_id,
                 hold.id,
-                kind,
-                ended,
-                stamp,
+                how.kind,
+                how.ended,
+                how.stamp,
                 hold.key_id,
                 open_hold.model,
-                hold.amount if kind == "end" else 0,
+                hold.amount if how.kind == "end" else 0,
                 settlement.charge,
                 settlement.from_held,
                 settlement.from_available,
                 settlement.shortfall,
                 hold.opened_us,
-                account.now_us,
-                receipt,
+                now_us,
+                how.receipt,
             )
         )
 

@@ -13,7 +13,7 @@ from farebox.cli.output import Column, Kind, refused
 from farebox.ids import AccountId
 from farebox.ledger.commands import LedgerRefusal, LotCategory, Side
 from farebox.money import Nano, parse_credits, parse_positive_credits
-from farebox.store.accounts import Moved, StatementLine
+from farebox.store.accounts import GrantTerms, Moved, StatementLine
 
 app = typer.Typer(no_args_is_help=True, help="Credits: give, correct, look through.")
 
@@ -68,9 +68,8 @@ async def grant(
     given = parse_positive_credits(amount)
     account_id = await desk.account(account)
     expires_us = None if expires is None else read_moment_us(expires)
-    moved = await desk.books.accounts.grant(
-        account_id, given, category=category, expires_us=expires_us, key=once, reason=reason
-    )
+    terms = GrantTerms(category, expires_us)
+    moved = await desk.books.accounts.grant(account_id, given, terms, key=once, reason=reason)
     _show(desk, account_id, given, moved)
 
 

@@ -23,13 +23,13 @@ from farebox.cli.desk import JsonFlag
 from farebox.cli.output import CommandFailed, ExitCode, Output
 from farebox.cli.receipt_table import adds_up
 from farebox.config import Settings, default_data_dir, load_settings
+from farebox.edge.watch import RequestWatch
 from farebox.faults import SetupFault
 from farebox.ids import AccountId
-from farebox.main import Books, serve_worker, set_up
+from farebox.main import Books, Site, Watching, serve_worker, set_up
 from farebox.money import format_credits, parse_credits
 from farebox.observe.lines import LineWriter
 from farebox.observe.metrics import Metrics
-from farebox.observe.requests import RequestWatch
 from farebox.store.api_keys import NewKey
 from farebox.store.audit import audit
 from farebox.store.audit_report import AuditReport
@@ -38,7 +38,7 @@ from farebox.store.id_source import new_id
 from farebox.store.ledger_rows import KeySettings
 from farebox.tariff.billing_mode import RECOMMENDED, BillingMode
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 ACCOUNT, TIER, CHANNEL = "Demo", "pro", "sandbox"
 STARTER, TOP_UP_BELOW = parse_credits("25"), parse_credits("5")
@@ -92,7 +92,8 @@ class _Demo:
 
             async with database.watched(stop.set):
                 watch = RequestWatch(Metrics(), None)
-                await serve_worker(self._settings, database.dsn, self._listener, stop=stop, watch=watch, ready=shows)
+                site = Site(self._settings, database.dsn)
+                await serve_worker(site, self._listener, stop=stop, watching=Watching(watch), ready=shows)
         if self._trouble is not None:
             raise self._trouble
 

@@ -215,7 +215,7 @@ def _version(version: PriceVersion, priced: PricedModel) -> dict[str, Any]:
         "until": version.until_us,
         "state": "in force" if version is in_force else ("to come" if to_come else "past"),
         "prices": described(version.card.card),
-        "upstream_cost": "known" if version.cost else None,
+        "upstream_cost": "known" if version.cost_card else None,
         "imported_from": version.source,
     }
 

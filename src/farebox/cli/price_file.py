@@ -48,7 +48,7 @@ def _with_price(priced: PricedModel, now_us: int) -> Model:
     if version is None:
         return priced.model
     return msgspec.structs.replace(
-        priced.model, price=version.card.card, cost=None if version.cost is None else version.cost.card
+        priced.model, price=version.card.card, cost_card=None if version.cost_card is None else version.cost_card.card
     )
 
 

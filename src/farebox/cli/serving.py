@@ -25,12 +25,12 @@ import uvloop
 
 from farebox.cli.desk import bring_up_to_date
 from farebox.config import Settings, load_settings
+from farebox.edge.watch import RequestWatch
 from farebox.faults import SetupFault
-from farebox.main import POSTGRES_LOOK_S, Books, open_books, serve_worker, set_up
+from farebox.main import POSTGRES_LOOK_S, Books, Site, Watching, open_books, serve_worker, set_up
 from farebox.observe.lines import LineWriter
 from farebox.observe.logs import RequestLog, configure_logging
 from farebox.observe.metrics import Metrics
-from farebox.observe.requests import RequestWatch
 from farebox.observe.share import MetricsShare
 from farebox.store.embedded import EmbeddedPostgres
 from farebox.supervise import Lifeline, Supervisor
@@ -241,7 +241,8 @@ class _Alone(NamedTuple):
             ready()
 
         async with self.database.watched(end.set):
-            await serve_worker(self.settings, self.database.dsn, listener, stop=end, watch=self.watch, ready=serves)
+            site = Site(self.settings, self.database.dsn)
+            await serve_worker(site, listener, stop=end, watching=Watching(self.watch), ready=serves)
         stopping.cancel()
 
 
@@ -309,7 +310,8 @@ async def _work(settings: Settings, orders: WorkerOrders, lifeline: Lifeline, wa
 
     with until_told() as stop:
         cut = asyncio.create_task(_pass_on_end(lifeline, stop))
-        await serve_worker(settings, orders.dsn, listener, stop=stop, watch=watch, share=share, ready=serves)
+        site, watching = Site(settings, orders.dsn), Watching(watch, share)
+        await serve_worker(site, listener, stop=stop, watching=watching, ready=serves)
         cut.cancel()
 
 

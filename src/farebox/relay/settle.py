@@ -219,7 +219,7 @@ def _bounds_fault(job: Job, read: ReportedUsage) -> UsageFault | None:
         output_most=job.output_most,
         at_most=prepared.call.at_most,
     )
-    if fault is None and prepared.method is Method.TOKEN:
+    if fault is None and prepared.method is Method.TOKENS:
         priced = prepared.price.card.plain.numerators
         if any(quantity and meter not in priced for meter, quantity in read.meters.items()):
             return UsageFault.UNREADABLE
@@ -233,7 +233,7 @@ def _tokens_used(charge: Charge) -> int:
 
 def _upstream_cost(job: Job, basis: Basis) -> Nano | None:
     """What we pay for the same work, where the cost card can say."""
-    card = job.prepared.price.cost
+    card = job.prepared.price.cost_card
     if card is None:
         return None
     method = basis.method if basis.method in card.methods else next(iter(card.methods), None)

@@ -64,6 +64,16 @@ class Moved(msgspec.Struct, frozen=True):
     """True: the same key had this effect before; nothing moved now."""
 
 
+class GrantTerms(msgspec.Struct, frozen=True):
+    """What kind of credits are given, and when they lapse (microseconds since 1970; None: never)."""
+
+    category: LotCategory = LotCategory.PROMOTIONAL
+    expires_us: int | None = None
+
+
+PROMOTIONAL = GrantTerms()
+
+
 class Accounts:
     """See the module."""
 
@@ -79,7 +89,7 @@ class Accounts:
         account_id = AccountId(new_id("acct"))
         await self._pool.execute(self._sql["new_account"], account_id, name, email, tier)
         if starter:
-            await self.grant(account_id, starter, category=LotCategory.STARTER, key=account_id)
+            await self.grant(account_id, starter, GrantTerms(LotCategory.STARTER), key=account_id)
         account = await self.get(account_id)
         if account is None:
             raise KeyError(account_id)
@@ -137,15 +147,14 @@ class Accounts:
         self,
         account_id: AccountId,
         amount: Nano,
+        terms: GrantTerms = PROMOTIONAL,
         *,
-        category: LotCategory = LotCategory.PROMOTIONAL,
-        expires_us: int | None = None,
         key: str | None = None,
         reason: str | None = None,
     ) -> Moved | LedgerRefusal:
         """Give credits. The same `key` gives them once."""
         move_id, lot_id = MoveId(new_id("mov")), LotId(new_id("lot"))
-        command = Grant(move_id, lot_id, amount, category, expires_us=expires_us)
+        command = Grant(move_id, lot_id, amount, terms.category, expires_us=terms.expires_us)
         return await self._move(account_id, command, scope="grant", key=key or move_id, reason=reason)
 
     async def adjust(

@@ -39,7 +39,7 @@ class PriceVersion(msgspec.Struct, frozen=True):
     starts_us: int
     until_us: int | None
     card: CompiledCard
-    cost: CompiledCard | None
+    cost_card: CompiledCard | None
     source: str
 
 
@@ -234,7 +234,7 @@ def price_version(row: Any, until_us: int | None = None, known: PriceVersion | N
         row["starts_us"],
         until_us,
         compile_card(_card(row["rate_card"]) or NO_PRICE, version),
-        compile_card(cost, version) if (cost := _card(row["cost_card"])) else None,
+        compile_card(paid, version) if (paid := _card(row["cost_card"])) else None,
         row["source"],
     )
 

@@ -68,7 +68,7 @@ class CatalogueChanges:
             repriced: list[str] = []
             for model in models:
                 await self._put_model(connection, model)
-                if in_force.get(model.id) != (model.price, model.cost):
+                if in_force.get(model.id) != (model.price, model.cost_card):
                     repriced.append(model.id)
                     await self._add_price(connection, model, start, source)
             version = await connection.fetchval(self._sql["version"])
@@ -139,13 +139,13 @@ class CatalogueChanges:
         }
 
     async def _put_model(self, connection: Connection, model: Model) -> None:
-        facts = msgspec.structs.replace(model, price=NO_PRICE, cost=None)
+        facts = msgspec.structs.replace(model, price=NO_PRICE, cost_card=None)
         await connection.execute(self._sql["put_model"], model.id, msgspec.json.encode(facts).decode())
 
     async def _add_price(self, connection: Connection, model: Model, starts_us: int, source: str) -> None:
-        cost = None if model.cost is None else msgspec.json.encode(model.cost).decode()
+        cost_card = None if model.cost_card is None else msgspec.json.encode(model.cost_card).decode()
         card = msgspec.json.encode(model.price).decode()
-        await connection.execute(self._sql["add_price"], model.id, starts_us, card, cost, source)
+        await connection.execute(self._sql["add_price"], model.id, starts_us, card, cost_card, source)
 
     @asynccontextmanager
     async def _change(self) -> AsyncGenerator[Connection, None]:

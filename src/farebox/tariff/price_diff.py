@@ -70,8 +70,8 @@ def _changes(before: Model, after: Model) -> list[Change]:
 
 def _places(model: Model) -> dict[str, str]:
     places = {f"price {where}": price for where, price in described(model.price).items()}
-    if model.cost is not None:
-        places |= {f"cost {where}": price for where, price in described(model.cost).items()}
+    if model.cost_card is not None:
+        places |= {f"cost {where}": price for where, price in described(model.cost_card).items()}
     facts: dict[str, Any] = msgspec.to_builtins(model)
     return places | {name: _text(value) for name, value in facts.items() if name not in _NOT_FACTS}
 

@@ -51,7 +51,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     price: RateCard
     source: str
     as_of: date
-    cost: RateCard | None = None
+    cost_card: RateCard | None = None
     """What we pay, where it is known."""
     capabilities: tuple[str, ...] = ()
     context_length: int | None = None

@@ -164,7 +164,7 @@ def decode_charge(stored: bytes | str) -> Charge:
 
 
 def _amount(prices: Prices, basis: Basis, factor: Factor) -> Nano | Unpriced:
-    if basis.method is Method.TOKEN:
+    if basis.method is Method.TOKENS:
         amount = _by_meter(prices, basis.usage, factor)
     else:
         amount = _by_call(prices, basis.units, factor)

@@ -18,7 +18,7 @@ from farebox.upstream.trouble import RequestInvalid
 
 Headers = Sequence[tuple[bytes, bytes]]
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HTTP_WORD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PATH = re.compile(rb"/[!-~]*")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _BASE_URL = "an upstream's base URL is written http[s]://host[:port][/path]"
@@ -117,12 +117,12 @@ def _header_lines(headers: Headers) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _fits_request_line(method: bytes, path: bytes) -> bool:
-    return bool(_TOKEN.fullmatch(method)) and method != b"CONNECT" and bool(_PATH.fullmatch(path))
+    return bool(_HTTP_WORD.fullmatch(method)) and method != b"CONNECT" and bool(_PATH.fullmatch(path))
 
 
 @lru_cache(maxsize=1024)
 def _may_be_named(name: bytes) -> bool:
-    return bool(_TOKEN.fullmatch(name)) and name.lower() not in _OWN_HEADERS
+    return bool(_HTTP_WORD.fullmatch(name)) and name.lower() not in _OWN_HEADERS
 
 
 def _after_path(name: str, headers: Headers) -> bytes:

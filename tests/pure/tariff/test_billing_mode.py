@@ -28,10 +28,10 @@ REFUSE = None
 @pytest.mark.parametrize(
     ("mode", "token_only", "call_only", "both"),
     [
-        ("pay_per_use", Method.TOKEN, REFUSE, Method.TOKEN),
+        ("pay_per_use", Method.TOKENS, REFUSE, Method.TOKENS),
         ("pay_per_call", REFUSE, Method.CALL, Method.CALL),
-        ("pay_per_use_priority", Method.TOKEN, Method.CALL, Method.TOKEN),
-        ("pay_per_call_priority", Method.TOKEN, Method.CALL, Method.CALL),
+        ("pay_per_use_priority", Method.TOKENS, Method.CALL, Method.TOKENS),
+        ("pay_per_call_priority", Method.TOKENS, Method.CALL, Method.CALL),
     ],
 )
 def test_the_key_chooses_and_the_card_decides(
@@ -46,8 +46,8 @@ def test_a_refusal_names_the_mode_what_is_offered_and_what_would_work() -> None:
     refusal = choose(BillingMode.PAY_PER_CALL, TOKEN_ONLY)
     assert isinstance(refusal, ModeRefusal)
     assert refusal.problem is ModeProblem.UNSUPPORTED
-    assert (refusal.mode, refusal.offered) == (BillingMode.PAY_PER_CALL, (Method.TOKEN,))
-    assert choose(refusal.would_work, TOKEN_ONLY) is Method.TOKEN
+    assert (refusal.mode, refusal.offered) == (BillingMode.PAY_PER_CALL, (Method.TOKENS,))
+    assert choose(refusal.would_work, TOKEN_ONLY) is Method.TOKENS
 
 
 def test_hybrid_is_shown_and_cannot_be_chosen() -> None:
@@ -68,8 +68,8 @@ def test_law_10_a_model_without_any_price_is_unpriced_in_every_mode(mode: Billin
 
 def test_the_methods_of_a_card_are_listed_token_first() -> None:
     assert [billing_methods(card) for card in (TOKEN_ONLY, CALL_ONLY, BOTH, NEITHER)] == [
-        (Method.TOKEN,),
+        (Method.TOKENS,),
         (Method.CALL,),
-        (Method.TOKEN, Method.CALL),
+        (Method.TOKENS, Method.CALL),
         (),
     ]

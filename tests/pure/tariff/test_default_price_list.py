@@ -39,7 +39,7 @@ def test_every_model_can_be_charged_by_the_default_mode(name: str) -> None:
     card = CARDS[name]
     method = choose(BillingMode.PAY_PER_USE_PRIORITY, card)
     assert isinstance(method, Method)
-    usage = Usage(dict.fromkeys(card.plain.numerators, 1000)) if method is Method.TOKEN else Usage({})
+    usage = Usage(dict.fromkeys(card.plain.numerators, 1000)) if method is Method.TOKENS else Usage({})
     charge = rate(card, Basis(method, NOON, usage, units=1))
     assert isinstance(charge, Charge)
     assert charge.amount > 0 or name == "omni-moderation-latest"
@@ -60,7 +60,7 @@ def per_million(name: str) -> tuple[str, str]:
 )
 def test_the_seed_rates_by_token(name: str, into: str, out: str) -> None:
     assert per_million(name) == (into, out)
-    assert CARDS[name].methods == {Method.TOKEN}
+    assert CARDS[name].methods == {Method.TOKENS}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_some_model_offers_both_methods() -> None:
 @given(cards.cases(st.sampled_from(sorted(CARDS)).map(CARDS.__getitem__), most=150_000))
 def test_d06_the_hold_covers_the_charge_for_every_card_of_the_catalogue(case: cards.Case) -> None:
     charge = amount_of(case.card, usage=case.usage, circumstances=case.served)
-    found = estimate(case.card, method=Method.TOKEN, prospect=case.prospect, bounds=case.bounds)
+    found = estimate(case.card, method=Method.TOKENS, prospect=case.prospect, bounds=case.bounds)
     assert isinstance(found, Unpriced) or not isinstance(charge, Unpriced)
     if isinstance(found, Estimate):
         assert charge <= found.price(output_tokens(case.usage))

@@ -20,7 +20,7 @@ EXAMPLES = settings(max_examples=200, deadline=None)
 
 
 def estimated(card: CompiledCard, bounds: Bounds, prospect: Prospect = OPEN, **more: Any) -> Estimate:
-    found = estimate(card, method=more.pop("method", Method.TOKEN), prospect=prospect, bounds=bounds, **more)
+    found = estimate(card, method=more.pop("method", Method.TOKENS), prospect=prospect, bounds=bounds, **more)
     assert isinstance(found, Estimate), found
     return found
 
@@ -30,7 +30,7 @@ def estimated(card: CompiledCard, bounds: Bounds, prospect: Prospect = OPEN, **m
 def test_d06_d07_the_hold_covers_every_charge_by_meter(case: cards.Case) -> None:
     factor = combine(case.multipliers)
     charge = amount_of(case.card, usage=case.usage, circumstances=case.served, factor=factor)
-    found = estimate(case.card, method=Method.TOKEN, prospect=case.prospect, bounds=case.bounds, factor=factor)
+    found = estimate(case.card, method=Method.TOKENS, prospect=case.prospect, bounds=case.bounds, factor=factor)
     if isinstance(charge, Unpriced):
         assert isinstance(found, Unpriced), "a request that ends unpriced must be refused beforehand (Law 10)"
     if isinstance(found, Estimate):
@@ -55,7 +55,7 @@ def test_d06_the_hold_covers_every_charge_by_call(case: cards.Case, units: int) 
 @EXAMPLES
 @given(cards.cases(), st.integers(0, 10**8).map(Nano))
 def test_the_output_within_an_amount_is_the_most_it_pays_for(case: cards.Case, amount: Nano) -> None:
-    found = estimate(case.card, method=Method.TOKEN, prospect=case.prospect, bounds=case.bounds)
+    found = estimate(case.card, method=Method.TOKENS, prospect=case.prospect, bounds=case.bounds)
     if not isinstance(found, Estimate):
         return
     output = found.output_tokens_within(amount)
@@ -70,7 +70,7 @@ def test_the_output_within_an_amount_is_the_most_it_pays_for(case: cards.Case, a
 @given(st.lists(cards.cards, min_size=2, max_size=3), st.integers(0, 9000), st.integers(0, 9000))
 def test_the_dearest_of_several_offers_is_above_each(offers: list[CompiledCard], into: int, out: int) -> None:
     bounds = Bounds(input_tokens=into, output_max=out)
-    lines = [estimate(card, method=Method.TOKEN, prospect=Prospect(), bounds=bounds) for card in offers]
+    lines = [estimate(card, method=Method.TOKENS, prospect=Prospect(), bounds=bounds) for card in offers]
     priced = [line for line in lines if isinstance(line, Estimate)]
     if priced:
         above = dearest(*priced)
@@ -147,10 +147,10 @@ def test_bounded_audio_output_lies_on_top_of_the_text_line() -> None:
 
 def test_law_10_a_meter_that_could_be_counted_and_has_no_price_refuses_beforehand() -> None:
     searching = Bounds(input_tokens=1, at_most={Meter.SEARCHES: 2})
-    assert estimate(AUDIO, method=Method.TOKEN, prospect=Prospect(), bounds=searching) == Unpriced(Meter.SEARCHES)
+    assert estimate(AUDIO, method=Method.TOKENS, prospect=Prospect(), bounds=searching) == Unpriced(Meter.SEARCHES)
     embedding = cards.card_of({"rates": {"input": "0.02"}})
     writes = Bounds(input_tokens=10, output_max=1)
-    assert isinstance(estimate(embedding, method=Method.TOKEN, prospect=Prospect(), bounds=writes), Unpriced)
+    assert isinstance(estimate(embedding, method=Method.TOKENS, prospect=Prospect(), bounds=writes), Unpriced)
     assert estimated(embedding, Bounds(input_tokens=100)).worst == 2_000
 
 
@@ -161,7 +161,7 @@ SOMETIMES = cards.card_of(
 
 def test_law_10_a_price_that_may_be_missing_refuses_beforehand() -> None:
     searching = Bounds(at_most={Meter.SEARCHES: 1})
-    assert isinstance(estimate(SOMETIMES, method=Method.TOKEN, prospect=Prospect(), bounds=searching), Unpriced)
+    assert isinstance(estimate(SOMETIMES, method=Method.TOKENS, prospect=Prospect(), bounds=searching), Unpriced)
     assert estimated(SOMETIMES, searching, Prospect(batch=True)).worst == 10_000_000
 
 
@@ -220,7 +220,7 @@ def test_d08_a_small_amount_buys_some_output_of_a_large_model() -> None:
 def test_the_likely_case_is_plain_input_and_a_typical_output() -> None:
     at = Circumstances(at_us=0)
     bounds = Bounds(input_tokens=1000, output_max=8192, at_most={**TEXT_ONLY})
-    assert likely(CLAUDE, method=Method.TOKEN, circumstances=at, bounds=bounds) == 3_000_000 + 7_500_000
+    assert likely(CLAUDE, method=Method.TOKENS, circumstances=at, bounds=bounds) == 3_000_000 + 7_500_000
     short = Bounds(input_tokens=1000, output_limit=10, output_max=8192, choices=2)
-    assert likely(CLAUDE, method=Method.TOKEN, circumstances=at, bounds=short) == 3_000_000 + 300_000
+    assert likely(CLAUDE, method=Method.TOKENS, circumstances=at, bounds=short) == 3_000_000 + 300_000
     assert likely(CLIP, method=Method.CALL, circumstances=at, bounds=Bounds(units=2)) == 300_000_000

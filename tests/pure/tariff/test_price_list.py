@@ -62,7 +62,7 @@ def test_a_list_survives_the_way_out_and_back_as_json() -> None:
 @settings(max_examples=100, deadline=None)
 @given(cards.raw_cards())
 def test_any_card_survives_the_way_out_and_back(raw: dict[str, Any]) -> None:
-    price_list = read_price_list(listed(changed(GPT, price=raw, cost=raw))).price_list
+    price_list = read_price_list(listed(changed(GPT, price=raw, cost_card=raw))).price_list
     assert len(price_list.models) == 1
     assert read_price_list(export_price_list(price_list)).price_list == price_list
 

@@ -37,7 +37,7 @@ NOW = Circumstances(at_us=1_700_000_000_000_000)
 GPT_4O = {"rates": {"input": "5", "output": "15", "cached_input": "2.50"}}
 
 
-def charged(card: CompiledCard, method: Method = Method.TOKEN, **basis: Any) -> Charge:
+def charged(card: CompiledCard, method: Method = Method.TOKENS, **basis: Any) -> Charge:
     charge = rate(card, Basis(method, basis.pop("circumstances", NOW), **basis))
     assert isinstance(charge, Charge), charge
     return charge
@@ -132,7 +132,7 @@ def test_the_sum_is_rounded_once_and_not_line_by_line() -> None:
 
 
 def test_a_meter_without_rate_and_parent_makes_the_usage_unpriced() -> None:
-    basis = Basis(Method.TOKEN, NOW, Usage({Meter.INPUT: 1, Meter.SEARCHES: 1}))
+    basis = Basis(Method.TOKENS, NOW, Usage({Meter.INPUT: 1, Meter.SEARCHES: 1}))
     assert rate(cards.card_of(GPT_4O), basis) == Unpriced(Meter.SEARCHES)
     assert rate(cards.card_of(GPT_4O), Basis(Method.CALL, NOW, units=1)) == Unpriced(None)
 
