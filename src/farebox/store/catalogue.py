@@ -138,6 +138,7 @@ class Catalogue:
     async def _follow(self, connection: Connection) -> None:
         news = asyncio.Event()
         await connection.add_listener("farebox_catalogue", _setting(news))
+        connection.add_termination_listener(lambda _: news.set())
         while not connection.is_closed():
             await self.verify()
             try:
