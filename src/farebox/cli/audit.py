@@ -16,7 +16,7 @@ from farebox.store.audit import audit, rows_to_check
 from farebox.store.audit_report import AuditReport
 from farebox.store.postgres import open_pool
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 CHECKS = (
     Column("law", Kind.NUMBER),

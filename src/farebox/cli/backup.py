@@ -12,8 +12,8 @@ from farebox.cli.desk import Stage, with_settings
 from farebox.cli.output import Column, Kind
 from farebox.store import backup as copies
 
-backup_app = typer.Typer()
-restore_app = typer.Typer()
+backup_app = typer.Typer(add_completion=False)
+restore_app = typer.Typer(add_completion=False)
 
 COLUMNS = (
     Column("folder"),

@@ -21,7 +21,7 @@ from farebox.store.overview import Overview
 from farebox.store.postgres import Pool, connect_owner, open_pool
 from farebox.upstream.secrets import load_or_create
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 COLUMNS = (Column("check"), Column("state"), Column("found"), Column("next_step", title="what to do"))
 

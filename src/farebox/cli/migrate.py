@@ -9,7 +9,7 @@ import typer
 from farebox.cli.desk import Stage, with_settings
 from farebox.main import database, set_up
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command("migrate")

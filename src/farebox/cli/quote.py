@@ -37,7 +37,7 @@ from farebox.upstream.scheduler import Scheduler
 from farebox.upstream.timeouts import Timeouts
 from farebox.wire.dialect import OPENAI_CHAT, OPENAI_EMBEDDINGS
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 STDIN = Path("-")
 COLUMNS = (

@@ -12,7 +12,7 @@ from farebox.cli.receipt_table import receipt_table
 from farebox.edge.shapes import receipt_shape
 from farebox.store.overview import Overview
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 RUNNING = (
     Column("request_id", title="request"),

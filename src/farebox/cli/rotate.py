@@ -15,7 +15,7 @@ from farebox.store.overview import Overview
 from farebox.store.postgres import open_pool
 from farebox.upstream.secrets import KeyRing, load_or_create, rotate
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 COLUMNS = (Column("secret_key_file"), Column("upstream_keys_sealed_anew", Kind.NUMBER))
 

@@ -12,7 +12,7 @@ from farebox.cli.flags import with_setting_flags
 from farebox.cli.output import Output
 from farebox.config import Settings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command("serve")

@@ -27,7 +27,7 @@ COLUMNS = (
 )
 IN_A_LIST = COLUMNS[:9]
 
-LimitOption = Annotated[str | None, typer.Option(metavar="N|none")]
+LimitOption = Annotated[str | None, typer.Option(metavar="N|none", help="The most of these an account may have.")]
 
 
 @dataclass(frozen=True, slots=True)
