@@ -1,0 +1,138 @@
+"""The reference pages that are generated from code: `python -m tests.docs.generated` writes them.
+
+    docs/reference/meters.md         tariff/meters.py
+    docs/reference/price-fields.md   wire/price_fields.py
+    docs/reference/metrics.md        observe/exposition.py
+
+A test compares what is committed with what would be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from farebox.edge.watch import RequestWatch
+from farebox.observe.exposition import exposition
+from farebox.observe.metrics import Metrics
+from farebox.relay.job import Trace
+from farebox.tariff.meters import INPUT_TOKENS, OUTPUT_TOKENS, PARENT, Meter, default_per
+from farebox.tariff.public_price import UNIT_NAMES
+from farebox.wire.dialect import DIALECTS
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+
+_OF_METERS = """\
+What work is counted in. Meters are disjoint: nothing is counted twice. A meter without a rate of its own takes its
+parent's; without either it is unpriced, and a call that could use it is refused ([prices](../concepts/pricing.md)).
+"""
+_OF_PRICE_FIELDS = """\
+A field is priced (the hold covers what it can cause) or refused with 400 `invalid_parameter`, because what it buys is
+on no rate card. One that is `null` or `false` asks for nothing and passes, as do all fields not named here.
+"""
+_OF_METRICS = """\
+What `GET /metrics` shows; [what to look at](../operating/metrics-and-logs.md). Times are seconds. A histogram `x` is
+read as `x_bucket`, `x_sum` and `x_count`.
+"""
+
+
+def meters() -> str:
+    """What usage is counted in, and whose rate a meter takes when the card names none."""
+    rows = [
+        (f"`{meter}`", _priced_for(meter), f"`{PARENT[meter]}`" if meter in PARENT else "", _side(meter))
+        for meter in Meter
+    ]
+    return _page(
+        "Meters",
+        "src/farebox/tariff/meters.py",
+        _OF_METERS,
+        _table(("meter", "a bare price is for", "parent", "counts towards"), rows),
+    )
+
+
+def price_fields() -> str:
+    """Every field of a request that moves a price, and what is done about it."""
+    tables = [
+        f"## `POST {dialect.path}`\n\n"
+        + _table(
+            ("field", "", "how"), [(f"`{row.name}`", row.treatment.value, row.how) for row in dialect.price_fields]
+        )
+        for dialect in DIALECTS
+    ]
+    return _page(
+        "Fields that move a price",
+        "src/farebox/wire/price_fields.py",
+        _OF_PRICE_FIELDS,
+        *tables,
+    )
+
+
+def metrics() -> str:
+    """Every metric, from a worker that has seen one of each."""
+    families = text_string_to_metric_families(exposition(_one_of_each().counted).decode())
+    rows = [
+        (
+            f"`{family.name}{'_total' if family.type == 'counter' else ''}`",
+            family.type,
+            ", ".join(f"`{label}`" for label in _labels(family.samples[0].labels)),
+            family.documentation,
+        )
+        for family in families
+    ]
+    stages = ", ".join(f"`{stage}`" for stage, times in _one_of_each().counted.stages.items() if any(times.counts))
+    return _page(
+        "Metrics",
+        "src/farebox/observe/exposition.py",
+        _OF_METRICS,
+        _table(("metric", "type", "labels", ""), rows) + f"\nStages: {stages}.\n",
+    )
+
+
+PAGES: dict[str, Callable[[], str]] = {"meters.md": meters, "price-fields.md": price_fields, "metrics.md": metrics}
+
+
+def _page(title: str, source: str, *parts: str) -> str:
+    return "\n\n".join((f"# {title}", f"Generated from `{source}`.", *(part.rstrip("\n") for part in parts))) + "\n"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(cells)} |\n" for cells in (head, *rows)]
+    lines.insert(1, "|" + "---|" * len(head) + "\n")
+    return "".join(lines).replace("|  |", "| |").replace("|  |", "| |")
+
+
+def _priced_for(meter: Meter) -> str:
+    per, unit = default_per(meter), UNIT_NAMES[meter].replace("_", " ")
+    return f"{per:,} {unit}s" if per > 1 else f"1 {unit}"
+
+
+def _side(meter: Meter) -> str:
+    if meter in INPUT_TOKENS:
+        return "input bound"
+    return "output limit" if meter in OUTPUT_TOKENS else ""
+
+
+def _labels(labels: dict[str, str]) -> list[str]:
+    return [label for label in labels if label != "le"]
+
+
+def _one_of_each() -> Metrics:
+    seen = Metrics()
+    trace = Trace("req_1", "/v1/chat/completions", channel="channel", stamp="provider")
+    trace.admitted_at, trace.answered_at, trace.settling_at, trace.settled_at = 1.0, 2.0, 3.0, 4.0
+    RequestWatch(seen, None).finished(trace, 200, "ok", 0.5)
+    seen.ledger_failed("why")
+    seen.upstream_healthy("channel", healthy=True)
+    return seen
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, make in PAGES.items():
+        (REFERENCE / name).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
