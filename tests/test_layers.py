@@ -21,7 +21,7 @@ SOURCE = ROOT / "src" / "farebox"
 
 PURE_ORDER = [{"money", "ids", "faults"}, {"tariff"}, {"ledger"}, {"admission"}, {"wire"}]
 PURE = {room: rank for rank, rooms in enumerate(PURE_ORDER) for room in rooms}
-WIRING = {"main", "cli", "config", "__init__", "__main__"}
+WIRING = {"main", "books", "cli", "config", "__init__", "__main__"}
 """The only rooms that may know every other."""
 COMMON = {"config", "observe"}
 """What every shell room may use: the settings it is handed, the names of its metrics and log lines."""

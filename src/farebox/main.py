@@ -1,7 +1,7 @@
-"""The only place that wires: from settings to a running gateway, or to the books for one command.
+"""The only place that wires, beside the books: from settings to a running gateway.
 
-`open_books` gives the database, the ledger writer and what stands on them; the command line and
-each worker use it. `serve_worker` puts the gateway around it. Nothing is decided here.
+`books.open_books` gives the database, the ledger writer and what stands on them; the command line
+and each worker use it. `serve_worker` puts the gateway around it. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
 import uvicorn
-import yaml
 
-from farebox.admission.state import LimitScope
+from farebox.books import Books as Books
+from farebox.books import database as database
+from farebox.books import open_books as open_books
+from farebox.books import set_up as set_up
 from farebox.config import Settings
 from farebox.edge.app import EdgeApp, Terms
 from farebox.edge.connection import LiveStreams
@@ -31,7 +31,6 @@ from farebox.edge.health import Health
 from farebox.edge.protocol import EdgeProtocol, sweep
 from farebox.edge.reads import Reads
 from farebox.edge.watch import RequestWatch
-from farebox.faults import SetupFault
 from farebox.ids import AccountId
 from farebox.money import Nano
 from farebox.observe.exposition import exposition
@@ -47,121 +46,24 @@ from farebox.relay.routes import WayOut
 from farebox.relay.settle import Settler
 from farebox.relay.stream import Streams
 from farebox.store import statements
-from farebox.store.accounts import Accounts
 from farebox.store.answers import Answers
-from farebox.store.api_keys import ApiKeys
-from farebox.store.catalogue import Catalogue, Snapshot
-from farebox.store.catalogue_changes import CatalogueChanges
-from farebox.store.embedded import EmbeddedPostgres, make_data_dir
-from farebox.store.history import History
-from farebox.store.id_source import new_id
 from farebox.store.keyring import Keyring
 from farebox.store.leases import Leases
-from farebox.store.ledger_writer import LedgerWriter
-from farebox.store.migrate import migrate
 from farebox.store.partitions import ensure_partitions
-from farebox.store.postgres import Pool, connect_owner, open_pool
-from farebox.tariff.price_list import PriceList, read_price_list
+from farebox.store.postgres import Pool, connect_owner
 from farebox.upstream.channels import ChannelPool, Lease, NoneAvailable, PlaceHealth
 from farebox.upstream.channels import Health as PlaceState
 from farebox.upstream.client import HttpClient
 from farebox.upstream.pool import PoolLimits
 from farebox.upstream.sandbox import sandbox_app
 from farebox.upstream.scheduler import Scheduler
-from farebox.upstream.secrets import KeyRing, load_or_create
 from farebox.upstream.timeouts import Timeouts
 
-SHIPPED_PRICES = Path(__file__).parent / "price_lists" / "default.yaml"
-SHIPPED = "shipped price list"
 PARTITIONS_EVERY_S = 6 * 3600
 ANSWERS_EVERY_S = 600
 POSTGRES_LOOK_S = 1.0
 
 log: Any = structlog.get_logger("farebox")
-
-
-@dataclass(slots=True)
-class Books:
-    """The database and what stands on it."""
-
-    settings: Settings
-    dsn: str
-    pool: Pool
-    writer: LedgerWriter
-    catalogue: Catalogue
-    accounts: Accounts
-    api_keys: ApiKeys
-    changes: CatalogueChanges
-    history: History
-    key_ring: KeyRing
-    metrics: Metrics
-
-
-@contextmanager
-def database(settings: Settings, *, serving: bool = False) -> Generator[str, None, None]:
-    """The address of the database; the embedded one is started, or shared with the gateway that runs it."""
-    if not settings.embedded:
-        yield settings.database_url
-        return
-    with EmbeddedPostgres(settings.data_dir, serving=serving) as server:
-        yield server.dsn
-
-
-async def set_up(dsn: str) -> list[str]:
-    """Bring the schema up to date and make partitions, as the database's owner. Returns the migrations applied."""
-    applied = [str(migration) for migration in await migrate(dsn)]
-    connection = await connect_owner(dsn)
-    try:
-        now_us = await connection.fetchval(statements.load("catalogue")["now"])
-        await ensure_partitions(connection, now_us)
-    finally:
-        await connection.close()
-    return applied
-
-
-@asynccontextmanager
-async def open_books(
-    settings: Settings,
-    dsn: str,
-    *,
-    changed: Callable[[Snapshot], None] = lambda _: None,
-    metrics: Metrics | None = None,
-) -> AsyncGenerator[Books, None]:
-    """The books of an up-to-date database, with a ledger writer of this process."""
-    metrics = metrics or Metrics()
-    key_ring = _key_ring(settings.secret_key_path)
-    async with open_pool(dsn, size=settings.database_connections) as pool:
-        scope = LimitScope(settings.limit_scope)
-        catalogue = Catalogue(dsn, pool, key_ring, limit_scope=scope, changed=changed)
-        changes = CatalogueChanges(pool, key_ring)
-        await catalogue.load()
-        if not catalogue.current.models:
-            await changes.import_models(shipped_prices().models, starts_us=None, source=SHIPPED)
-            await catalogue.load()
-        gap_s = settings.commit_gap_ms / 1000
-        writer = LedgerWriter(dsn, catalogue.rules, boot_id=new_id("boot"), commit_gap_s=gap_s, observer=metrics)
-        await writer.start()
-        try:
-            yield Books(
-                settings, dsn, pool, writer, catalogue, Accounts(pool, writer), ApiKeys(pool, writer), changes,
-                History(pool), key_ring, metrics,
-            )  # fmt: skip
-        finally:
-            await writer.stop()
-
-
-def _key_ring(path: Path) -> KeyRing:
-    if not path.exists():
-        make_data_dir(path.parent)
-    return load_or_create(path)
-
-
-def shipped_prices() -> PriceList:
-    """The price list that comes with this version."""
-    reading = read_price_list(yaml.safe_load(SHIPPED_PRICES.read_text("utf-8")))
-    if reading.refused:
-        raise SetupFault(f"the shipped price list cannot be read: {reading.refused[0].problem}")
-    return reading.price_list
 
 
 # A worker -------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from farebox.books import database
 from farebox.cli.desk import Stage, bring_up_to_date, with_settings
 from farebox.cli.output import Column, CommandFailed, Kind
-from farebox.main import database
 from farebox.money import format_credits
 from farebox.store.audit import audit, rows_to_check
 from farebox.store.audit_report import AuditReport

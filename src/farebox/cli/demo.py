@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
+from farebox.books import Books, set_up
 from farebox.cli import serving
 from farebox.cli.demo_screen import DemoScreen
 from farebox.cli.desk import JsonFlag
@@ -26,7 +27,7 @@ from farebox.config import Settings, default_data_dir, load_settings
 from farebox.edge.watch import RequestWatch
 from farebox.faults import SetupFault
 from farebox.ids import AccountId
-from farebox.main import Books, Site, Watching, serve_worker, set_up
+from farebox.main import Site, Watching, serve_worker
 from farebox.money import format_credits, parse_credits
 from farebox.observe.lines import LineWriter
 from farebox.observe.metrics import Metrics

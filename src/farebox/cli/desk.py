@@ -17,10 +17,10 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from farebox.books import Books, database, open_books, set_up
 from farebox.cli.output import CommandFailed, ExitCode, Output, not_found
 from farebox.config import Settings, load_settings
 from farebox.ids import AccountId
-from farebox.main import Books, database, open_books, set_up
 from farebox.store.migrate import pending, read_migrations
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

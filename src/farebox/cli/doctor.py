@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import typer
 
 from farebox.admission.state import LimitScope
+from farebox.books import database
 from farebox.cli import checks
 from farebox.cli.checks import Finding, State
 from farebox.cli.desk import Stage, with_settings
 from farebox.cli.output import Column, ExitCode
 from farebox.config import Settings
 from farebox.faults import Fault
-from farebox.main import database
 from farebox.store.catalogue import Catalogue
 from farebox.store.migrate import pending
 from farebox.store.overview import Overview

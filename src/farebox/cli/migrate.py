@@ -6,8 +6,8 @@ import asyncio
 
 import typer
 
+from farebox.books import database, set_up
 from farebox.cli.desk import Stage, with_settings
-from farebox.main import database, set_up
 
 app = typer.Typer(add_completion=False)
 

@@ -10,11 +10,11 @@ import msgspec
 import typer
 
 from farebox.admission.commands import Ended
+from farebox.books import Books
 from farebox.cli.desk import Desk, with_books
 from farebox.cli.key import KeyName, find_key
 from farebox.cli.output import Column, CommandFailed, ExitCode, refused
 from farebox.faults import LawBroken
-from farebox.main import Books
 from farebox.money import Nano
 from farebox.relay.ask import Ask
 from farebox.relay.attempts import Upstreams

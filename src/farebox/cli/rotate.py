@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from farebox.books import database
 from farebox.cli.desk import Stage, bring_up_to_date, with_settings
 from farebox.cli.output import Column, Kind, refused
-from farebox.main import database
 from farebox.store.embedded import EmbeddedPostgres
 from farebox.store.overview import Overview
 from farebox.store.postgres import open_pool

@@ -23,11 +23,12 @@ import msgspec
 import structlog
 import uvloop
 
+from farebox.books import Books, open_books, set_up
 from farebox.cli.desk import bring_up_to_date
 from farebox.config import Settings, load_settings
 from farebox.edge.watch import RequestWatch
 from farebox.faults import SetupFault
-from farebox.main import POSTGRES_LOOK_S, Books, Site, Watching, open_books, serve_worker, set_up
+from farebox.main import POSTGRES_LOOK_S, Site, Watching, serve_worker
 from farebox.observe.lines import LineWriter
 from farebox.observe.logs import RequestLog, configure_logging
 from farebox.observe.metrics import Metrics

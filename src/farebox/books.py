@@ -1,0 +1,120 @@
+"""The books: a database and what stands on it, for a command or for a worker.
+
+`open_books` wires the stores of a process around one pool and one ledger writer. Apart from `main`, so that a command
+that only looks something up loads no server. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from farebox.admission.state import LimitScope
+from farebox.config import Settings
+from farebox.faults import SetupFault
+from farebox.observe.metrics import Metrics
+from farebox.store import statements
+from farebox.store.accounts import Accounts
+from farebox.store.api_keys import ApiKeys
+from farebox.store.catalogue import Catalogue, Snapshot
+from farebox.store.catalogue_changes import CatalogueChanges
+from farebox.store.embedded import EmbeddedPostgres, make_data_dir
+from farebox.store.history import History
+from farebox.store.id_source import new_id
+from farebox.store.ledger_writer import LedgerWriter
+from farebox.store.migrate import migrate
+from farebox.store.partitions import ensure_partitions
+from farebox.store.postgres import Pool, connect_owner, open_pool
+from farebox.tariff.price_list import PriceList, read_price_list
+from farebox.upstream.secrets import KeyRing, load_or_create
+
+SHIPPED_PRICES = Path(__file__).parent / "price_lists" / "default.yaml"
+SHIPPED = "shipped price list"
+
+
+@dataclass(slots=True)
+class Books:
+    """The database and what stands on it."""
+
+    settings: Settings
+    dsn: str
+    pool: Pool
+    writer: LedgerWriter
+    catalogue: Catalogue
+    accounts: Accounts
+    api_keys: ApiKeys
+    changes: CatalogueChanges
+    history: History
+    key_ring: KeyRing
+    metrics: Metrics
+
+
+@contextmanager
+def database(settings: Settings, *, serving: bool = False) -> Generator[str, None, None]:
+    """The address of the database; the embedded one is started, or shared with the gateway that runs it."""
+    if not settings.embedded:
+        yield settings.database_url
+        return
+    with EmbeddedPostgres(settings.data_dir, serving=serving) as server:
+        yield server.dsn
+
+
+async def set_up(dsn: str) -> list[str]:
+    """Bring the schema up to date and make partitions, as the database's owner. Returns the migrations applied."""
+    applied = [str(migration) for migration in await migrate(dsn)]
+    connection = await connect_owner(dsn)
+    try:
+        now_us = await connection.fetchval(statements.load("catalogue")["now"])
+        await ensure_partitions(connection, now_us)
+    finally:
+        await connection.close()
+    return applied
+
+
+@asynccontextmanager
+async def open_books(
+    settings: Settings,
+    dsn: str,
+    *,
+    changed: Callable[[Snapshot], None] = lambda _: None,
+    metrics: Metrics | None = None,
+) -> AsyncGenerator[Books, None]:
+    """The books of an up-to-date database, with a ledger writer of this process."""
+    metrics = metrics or Metrics()
+    key_ring = _key_ring(settings.secret_key_path)
+    async with open_pool(dsn, size=settings.database_connections) as pool:
+        scope = LimitScope(settings.limit_scope)
+        catalogue = Catalogue(dsn, pool, key_ring, limit_scope=scope, changed=changed)
+        changes = CatalogueChanges(pool, key_ring)
+        await catalogue.load()
+        if not catalogue.current.models:
+            await changes.import_models(shipped_prices().models, starts_us=None, source=SHIPPED)
+            await catalogue.load()
+        gap_s = settings.commit_gap_ms / 1000
+        writer = LedgerWriter(dsn, catalogue.rules, boot_id=new_id("boot"), commit_gap_s=gap_s, observer=metrics)
+        await writer.start()
+        try:
+            yield Books(
+                settings, dsn, pool, writer, catalogue, Accounts(pool, writer), ApiKeys(pool, writer), changes,
+                History(pool), key_ring, metrics,
+            )  # fmt: skip
+        finally:
+            await writer.stop()
+
+
+def _key_ring(path: Path) -> KeyRing:
+    if not path.exists():
+        make_data_dir(path.parent)
+    return load_or_create(path)
+
+
+def shipped_prices() -> PriceList:
+    """The price list that comes with this version."""
+    import yaml  # only a database without models needs it
+
+    reading = read_price_list(yaml.safe_load(SHIPPED_PRICES.read_text("utf-8")))
+    if reading.refused:
+        raise SetupFault(f"the shipped price list cannot be read: {reading.refused[0].problem}")
+    return reading.price_list
