@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,10 @@ class Wire:
         else:
             body = self._exactly(int(known["content-length"]))
         return RawAnswer(status, headers, body)
+
+    def has_answered(self) -> bool:
+        """Something has come and was not read yet."""
+        return bool(self._read) or bool(select.select([self.socket], [], [], 0)[0])
 
     def is_closed(self) -> bool:
         """The other side has closed, and said nothing more."""

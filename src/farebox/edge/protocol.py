@@ -75,10 +75,10 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES and self._size_of_head() > MAX_HEAD_BYTES:
             self._flooded = True
             raise ValueError(TOO_LARGE)  # ends in send_400_response
+        scope = cast("dict[str, object]", self.scope)
+        super().on_headers_complete()  # raises if the address cannot be read
         self._in_head = False
         self._head_bytes = 0
-        scope = cast("dict[str, object]", self.scope)
-        super().on_headers_complete()
         scope[SCOPE_KEY] = Exchange(self, self.cycle)
         self.headers = []  # trailers go nowhere: they must not pass for headers
 
