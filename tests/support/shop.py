@@ -15,6 +15,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -149,6 +150,7 @@ class Line:
         self._body = json.dumps(body).encode()
         self._headers = {"authorization": f"Bearer {who.secret}", "content-type": "application/json", **headers}
         self._response: http.client.HTTPResponse | None = None
+        self._reading: threading.Thread | None = None
         self.seen = b""
 
     def __enter__(self) -> Line:
@@ -173,28 +175,36 @@ class Line:
 
     def until(self, words: bytes) -> bytes:
         """Read until these words have come; everything that came so far."""
+        self._finish_reading()
+        return self._until(words)
+
+    def arrives_within(self, words: bytes, seconds: float) -> bool:
+        """Whether these words come in time. Reading goes on in the background if they do not."""
+        self._finish_reading()
+        reading = threading.Thread(target=self._until, args=(words,), daemon=True)
+        reading.start()
+        reading.join(seconds)
+        self._reading = reading
+        return words in self.seen
+
+    def rest(self) -> bytes:
+        """Read to the end; everything."""
+        self._finish_reading()
+        while piece := self.response.read1(65_536):
+            self.seen += piece
+        return self.seen
+
+    def _until(self, words: bytes) -> bytes:
         while words not in self.seen:
             piece = self.response.read1(65_536)
             assert piece, f"the answer ended without {words!r}: {self.seen[-300:]!r}"
             self.seen += piece
         return self.seen
 
-    def arrives_within(self, words: bytes, seconds: float) -> bool:
-        """Whether these words come in time."""
-        self._socket.settimeout(seconds)
-        try:
-            self.until(words)
-        except TimeoutError:
-            return False
-        finally:
-            self._socket.settimeout(30)
-        return True
-
-    def rest(self) -> bytes:
-        """Read to the end; everything."""
-        while piece := self.response.read1(65_536):
-            self.seen += piece
-        return self.seen
+    def _finish_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.join(30)
+            self._reading = None
 
     def leave(self) -> float:
         """Hang up; when, in monotonic seconds."""
