@@ -117,7 +117,7 @@ async def serve_worker(
     `ready` runs once the worker answers requests.
     """
     settings, metrics = site.settings, watching.requests.metrics
-    pool = ChannelPool(tell=lambda place: _tell(metrics, place))
+    pool = ChannelPool(tell=_tell)
     async with AsyncExitStack() as stack:
         books = await stack.enter_async_context(
             open_books(settings, site.dsn, changed=lambda snapshot: pool.configure(snapshot.channels), metrics=metrics)
@@ -131,7 +131,7 @@ async def serve_worker(
         stack.callback(client.close)
         app, settler = _gateway(books, _Ways(pool, client, provider), watching, stop)
         server = QuietServer(_uvicorn(app, settings))
-        stack.enter_context(_background(_chores(books, app, server, watching)))
+        stack.enter_context(_background(_chores(books, app, server, watching, pool)))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         if ready is not None:
             await ready(books)
@@ -163,7 +163,7 @@ def _gateway(books: Books, ways: _Ways, watching: Watching, stop: asyncio.Event)
     )
     health = Health(
         lambda: _why_not_ready(books, stop),
-        watching.exposition if settings.metrics else None,
+        (lambda: _exposition(ways.pool, watching)) if settings.metrics else None,
         settings.metrics_token,
     )
     reads = Reads(relay, books.catalogue, books.history, Quotes(relay, books.catalogue), health)
@@ -224,7 +224,7 @@ def _uvicorn(app: EdgeApp, settings: Settings) -> uvicorn.Config:
 
 
 def _chores(
-    books: Books, app: EdgeApp, server: uvicorn.Server, watching: Watching
+    books: Books, app: EdgeApp, server: uvicorn.Server, watching: Watching, pool: ChannelPool
 ) -> Sequence[Coroutine[Any, Any, None]]:
     """What a worker does beside answering."""
     chores = [
@@ -235,10 +235,15 @@ def _chores(
         _every(ANSWERS_EVERY_S, lambda: _drop_old_answers(books.pool)),
         _every(PARTITIONS_EVERY_S, lambda: _extend_partitions(books.dsn)),
     ]
-    share, counted = watching.share, watching.requests.metrics.counted
+    share, metrics = watching.share, watching.requests.metrics
     if share is not None:
-        chores.append(_every(PUBLISH_S, lambda: asyncio.to_thread(share.publish, counted)))
+        chores.append(_every(PUBLISH_S, lambda: _publish(share, metrics, pool)))
     return chores
+
+
+async def _publish(share: MetricsShare, metrics: Metrics, pool: ChannelPool) -> None:
+    _note_health(pool, metrics)
+    await asyncio.to_thread(share.publish, metrics.counted)
 
 
 @contextmanager
@@ -287,7 +292,20 @@ def _why_not_ready(books: Books, stop: asyncio.Event) -> str | None:
     return None if books.writer.connected else "the ledger is not connected"
 
 
-def _tell(metrics: Metrics, place: PlaceHealth) -> None:
-    name = place.channel_id if place.key_id is None else f"{place.channel_id}/{place.key_id}"
-    metrics.upstream_healthy(name, healthy=place.health is PlaceState.WELL)
+def _exposition(pool: ChannelPool, watching: Watching) -> bytes:
+    _note_health(pool, watching.requests.metrics)
+    return watching.exposition()
+
+
+def _note_health(pool: ChannelPool, metrics: Metrics) -> None:
+    """Every channel and upstream key as it is now; those that are gone are forgotten."""
+    places = pool.snapshot(asyncio.get_running_loop().time())
+    metrics.counted.upstream_health = {_name(place): int(place.health is PlaceState.WELL) for place in places}
+
+
+def _name(place: PlaceHealth) -> str:
+    return place.channel_id if place.key_id is None else f"{place.channel_id}/{place.key_id}"
+
+
+def _tell(place: PlaceHealth) -> None:
     log.warning("upstream health changed", channel=place.channel_id, key=place.key_id, health=place.health.value)

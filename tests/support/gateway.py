@@ -31,6 +31,7 @@ from farebox.edge.watch import RequestWatch
 from farebox.ids import AccountId, KeyId
 from farebox.main import Books, Site, Watching, serve_worker
 from farebox.money import Nano, parse_credits
+from farebox.observe.logs import RequestLog
 from farebox.observe.metrics import Metrics
 from farebox.store.api_keys import NewKey
 from farebox.store.catalogue_changes import ChannelRow
@@ -75,6 +76,8 @@ class Gateway:
         self.port: int = self._listener.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.metrics = Metrics()
+        self.request_log: RequestLog | None = None
+        """Set before `start` to read the lines of requests."""
         self.books: Books
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
@@ -179,7 +182,7 @@ class Gateway:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        watch = RequestWatch(self.metrics, None)
+        watch = RequestWatch(self.metrics, self.request_log)
 
         async def ready(books: Books) -> None:
             self.books = books
