@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from farebox.faults import SetupFault
-from farebox.money import parse_credits, parse_positive_credits
+from farebox.money import parse_credits
 
 PREFIX = "FAREBOX_"
 CONFIG_VARIABLE = "FAREBOX_CONFIG"
@@ -84,7 +84,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Row("Bearer word that /metrics asks for.", default="none is asked for", secret=True)
     ] = ""
 
-    credits_per_usd: Annotated[str, Row("Credits that one US dollar of price is worth, as a decimal.")] = "1"
     starter_credits: Annotated[str, Row("Credits granted to every new account, as a decimal.")] = "0"
     top_up_url: Annotated[str, Row("Where a customer without credits is sent.", default="none")] = ""
     limit_scope: Annotated[
@@ -322,7 +321,6 @@ def _check_url(url: str) -> None:
 
 
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
-    "credits_per_usd": parse_positive_credits,
     "starter_credits": _check_not_negative,
     "trusted_proxies": _check_networks,
     "database_url": _check_url,

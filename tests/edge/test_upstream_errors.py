@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.support.gateway import Answer
+from tests.support.gateway import Answer, chat, running_gateway
 from tests.support.openai_answers import chat_answer, chat_stream, encoded, error_body, event_of, failure
 from tests.support.script import answer as plain_answer
 from tests.support.script import events, hang_up, silence
@@ -349,3 +349,13 @@ def test_an_error_with_status_200_is_a_failure(shop: Shop) -> None:
     shop.upstream.play(plain_answer(encoded(error_body(500, "inside"))))
     assert shop.chat(customer).status == 502
     assert shop.charge(customer).amount == 0
+
+
+def test_a_rehearsed_failure_costs_nobody_else_the_sandbox(database: str) -> None:
+    with running_gateway(database) as gateway:
+        gateway.sandbox()
+        rehearsing, other = gateway.customer(), gateway.customer()
+        for status in ("401", "429", "500", "500", "500", "500"):
+            refused = gateway.post("/v1/chat/completions", rehearsing, chat(), {"x-sandbox": f"status={status}"})
+            assert refused.status >= 400
+            assert gateway.post("/v1/chat/completions", other, chat()).status == 200

@@ -16,7 +16,7 @@ import structlog
 
 from farebox.faults import SetupFault
 from farebox.relay.job import Attempt, Job
-from farebox.relay.routes import Route, WayOut
+from farebox.relay.routes import SANDBOX, Route, WayOut
 from farebox.relay.unsent import (
     CallerRefused,
     NotSent,
@@ -150,36 +150,48 @@ class Upstreams:
         return Sent(lease, await self._client.send(route.target, request, route.timeouts), upstream_model)
 
     async def _judge(self, job: Job, sent: Sent) -> Sent | CallerRefused | NotSent:
-        response, lease, now = sent.response, sent.lease, self._loop.time()
+        response, lease = sent.response, sent.lease
         verdict = verdict_on(response.status)
         self._note(job, lease, verdict, response.status)
+        self._mark(lease, verdict, response)
         match verdict:
             case Verdict.ANSWERED:
                 job.channel = lease.channel.id
                 job.trace.answered_at = time.monotonic()
                 return sent
             case Verdict.CALLER_ERROR:
-                self._pool.caller_error(lease)
                 body = await response.read(ERROR_BODY_BYTES)
                 names = {sent.upstream_model: job.prepared.call.model}
                 return CallerRefused(response.status, job.ask.dialect.read_upstream_error(body, names=names))
             case Verdict.RATE_LIMITED:
-                wait_s = retry_after_s(response.headers)
-                self._pool.rate_limited(lease, now=now, retry_after_s=wait_s, status=response.status)
                 job.exclude.add(lease.key.id)
-                return rate_limited(wait_s)
+                return rate_limited(retry_after_s(response.headers))
             case Verdict.KEY_REJECTED:
-                self._pool.key_rejected(lease, now=now, status=response.status)
                 job.exclude.add(lease.key.id)
                 return key_rejected()
             case Verdict.FAILED:
-                self._pool.failed(lease, now=now, status=response.status)
                 job.exclude.add(lease.channel.id)
                 return upstream_failed()
 
+    def _mark(self, lease: Lease, verdict: Verdict, response: Response) -> None:
+        """What an answer says about the health of key and channel."""
+        if lease.channel.dialect == SANDBOX:
+            return  # it fails because a customer told it to, which must not cost the others their sandbox
+        now, status = self._loop.time(), response.status
+        match verdict:
+            case Verdict.RATE_LIMITED:
+                wait_s = retry_after_s(response.headers)
+                self._pool.rate_limited(lease, now=now, retry_after_s=wait_s, status=status)
+            case Verdict.KEY_REJECTED:
+                self._pool.key_rejected(lease, now=now, status=status)
+            case Verdict.FAILED:
+                self._pool.failed(lease, now=now, status=status)
+            case Verdict.ANSWERED | Verdict.CALLER_ERROR:
+                pass  # an answer counts when it was read to its end; the caller's errors never do (d49)
+
     def _blame(self, job: Job, lease: Lease, fault: UpstreamFault) -> None:
         """This channel failed this request. What was never sent says nothing about its health."""
-        if not isinstance(fault, RequestInvalid):
+        if not isinstance(fault, RequestInvalid) and lease.channel.dialect != SANDBOX:
             self._pool.failed(lease, now=self._loop.time())
         job.exclude.add(lease.channel.id)
         log.warning("upstream failed", request_id=job.ask.request_id, channel=lease.channel.id, error=str(fault))
