@@ -89,7 +89,7 @@ class Settler:
         if stated is not None:
             call = job.prepared.call
             read = read_usage(stated, job.ask.dialect.convention, cache_write_meter=call.cache_write_meter)
-            problem = read if isinstance(read, UsageFault) else _bounds_fault(job, read)
+            problem = read if isinstance(read, UsageFault) else _implausible(job, read, output)
             if isinstance(read, ReportedUsage) and problem is None:
                 return Judged(read.meters, UsageSource.PROVIDER)
             fault = problem or fault
@@ -210,9 +210,11 @@ class Settler:
 _encode = msgspec.json.Encoder().encode
 
 
-def _bounds_fault(job: Job, read: ReportedUsage) -> UsageFault | None:
-    """Implausible: more than was sent, more than was allowed, or on a meter nobody has priced (Law 10)."""
+def _implausible(job: Job, read: ReportedUsage, output: OutputCount) -> UsageFault | None:
+    """More than was sent, more than was allowed, nothing for what was seen, or a meter without a price (Law 10)."""
     prepared = job.prepared
+    if output.seen_bytes and not read.output and prepared.call.has_output:
+        return UsageFault.NO_OUTPUT_THOUGH_SEEN
     fault = check_bounds(
         read,
         input_most=prepared.admission.input_tokens,

@@ -37,6 +37,8 @@ class UsageFault(StrEnum):
     MORE_THAN_HELD = "more_than_held"
     """A meter beyond its own bound, such as audio in a call that carried none."""
     MORE_OUTPUT_THAN_LIMIT = "more_output_than_limit"
+    NO_OUTPUT_THOUGH_SEEN = "no_output_though_seen"
+    """Zero stated for an answer that has text."""
 
 
 class Axis(StrEnum):
