@@ -1,0 +1,122 @@
+"""Every route that can reach a provider passes admission (d41); every other route reaches none.
+
+The routes are those the code knows, not a list kept here: a new dialect without a row below fails.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.gateway import Customer, Gateway, running_gateway
+from tests.support.scripted_upstream import ScriptedUpstream
+
+from farebox.admission.state import Budget, Limits
+from farebox.edge.health import Health
+from farebox.edge.reads import Reads
+from farebox.money import parse_credits
+from farebox.store.ledger_rows import KeySettings
+from farebox.wire.dialect import DIALECTS
+
+SOURCE = Path(__file__).parent.parent / "src" / "farebox"
+MODELS = {"gpt-4o-mini": "x", "text-embedding-3-small": "x"}
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]},
+    "/v1/embeddings": {"model": "text-embedding-3-small", "input": "Hello"},
+}
+"""A good body for every route that reaches a provider."""
+CALLS = [dialect.path for dialect in DIALECTS]
+READS = Reads(None, None, None, None, Health(lambda: None, lambda: b"", "")).routes  # type: ignore[arg-type]
+NOTHING_LEFT = Budget(id="nothing_left", limit=parse_credits("0.000000001"))
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def gateway(module_database: str, upstream: ScriptedUpstream) -> Iterator[Gateway]:
+    with running_gateway(module_database) as gateway:
+        gateway.channel(upstream.base_url, models=MODELS)
+        yield gateway
+
+
+def test_every_route_to_a_provider_has_a_body_here() -> None:
+    assert set(CALLS) == set(BODIES)
+
+
+@pytest.mark.parametrize("path", CALLS)
+def test_a_route_to_a_provider_reaches_it_under_a_hold_and_is_charged(
+    gateway: Gateway, upstream: ScriptedUpstream, path: str
+) -> None:
+    upstream.forget()
+    who = gateway.customer(credits="1")
+    answer = gateway.post(path, who, BODIES[path])
+    assert answer.status == 200
+    assert len(upstream.seen) == 1
+    receipt = gateway.receipt(who, answer.headers["x-request-id"])
+    assert parse_credits(receipt["held"]) > 0
+    assert parse_credits("1") - gateway.available(who) == parse_credits(receipt["charged"]) > 0
+
+
+def _refused_callers(gateway: Gateway) -> Iterator[tuple[str, Customer]]:
+    broke = gateway.customer(credits="0")
+    yield "insufficient_credits", broke
+    yield "key_limit_reached", gateway.customer(cap=NOTHING_LEFT)
+    yield "model_not_allowed", gateway.customer(settings=KeySettings(models=("gpt-4.1-nano",)))
+    yield "key_disabled", gateway.customer(settings=KeySettings(enabled=False))
+    bounded = gateway.customer()
+    gateway.call(gateway.books.accounts.set_budgets(bounded.account_id, [NOTHING_LEFT]))
+    yield "budget_exceeded", bounded
+    used = gateway.customer(settings=KeySettings(limits=Limits(requests_per_minute=1)))
+    assert gateway.post(CALLS[0], used, BODIES[CALLS[0]]).status == 200
+    yield "rate_limit_exceeded", used
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", CALLS)
+def test_no_route_to_a_provider_is_beside_any_limit(
+    gateway: Gateway, upstream: ScriptedUpstream, path: str, stream: bool
+) -> None:
+    for code, who in _refused_callers(gateway):
+        upstream.forget()
+        body = BODIES[path] | ({"stream": True} if stream and "messages" in BODIES[path] else {})
+        assert gateway.post(path, who, body).error["code"] == code
+        assert upstream.seen == []
+
+
+@pytest.mark.parametrize("path", READS)
+def test_no_other_route_reaches_a_provider_or_charges(gateway: Gateway, upstream: ScriptedUpstream, path: str) -> None:
+    upstream.forget()
+    who = gateway.customer(credits="1")
+    for address in (path, path + "x", path + "/v1/chat/completions"):
+        gateway.get(address, who)
+        for body in BODIES.values():
+            gateway.post(address, who, body)
+    assert upstream.seen == []
+    assert gateway.available(who) == parse_credits("1")
+    assert gateway.get("/v1/key", who).headers["x-ratelimit-used"] == "0"
+
+
+def test_there_is_one_way_out_and_it_asks_for_an_admitted_request() -> None:
+    """Nothing but `relay.attempts` holds the client, and it sends a `Job`, which only an opened hold can make."""
+    importing = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and any(name.name == "HttpClient" for name in node.names)
+    }
+    calling = {name for name in importing if not name.startswith(("upstream/", "cli/"))}
+    assert calling == {"relay/attempts.py", "main.py"}
+    making = [
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Job"
+    ]
+    assert making == ["relay/relay.py"]
