@@ -157,15 +157,6 @@ def test_a_revoked_key_stays_revoked(farebox: Farebox, ann: str) -> None:
     assert farebox.run("key", "regenerate", made["id"]).code == 5
 
 
-def test_a_tier_bounds_the_number_of_keys(farebox: Farebox) -> None:
-    farebox.json("account", "create", "Small", "--tier", "free")
-    for _ in range(5):
-        farebox.json("key", "create", "Small")
-    ran = farebox.run("key", "create", "Small")
-    assert ran.code == 5
-    assert "higher tier" in ran.err
-
-
 def test_budgets_are_set_changed_and_taken_away(farebox: Farebox, ann: str) -> None:
     farebox.json("budget", "set", ann, "100", "--threshold", "80", "--threshold", "50", "--action", "warn")
     farebox.json("budget", "set", ann, "2.5", "--period", "daily")
