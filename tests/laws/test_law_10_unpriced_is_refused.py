@@ -115,17 +115,16 @@ def test_a_price_of_zero_is_written_as_zero_and_charged_as_zero(
 
 
 def test_a_rate_that_is_not_written_is_inherited_and_never_zero(gateway: Gateway, upstream: ScriptedUpstream) -> None:
-    details = {"cached_tokens": 5, "image_tokens": 15}
-    upstream.always(chat_answer(usage=usage(40, 8) | {"prompt_tokens_details": details}))
+    upstream.always(chat_answer(usage=usage(40, 8, cached=5, reasoning=3)))
     who = gateway.customer()
     answer = gateway.post(CHAT, who, chat("text"))
     receipt = gateway.receipt(who, answer.headers["x-request-id"])
     by_meter = {line["meter"]: (line["quantity"], line["price"]) for line in receipt["lines"]}
     assert by_meter == {
-        "input": (20, "1"),
+        "input": (35, "1"),
         "cached_input": (5, "1"),
-        "input_image": (15, "1"),
-        "output": (8, "1"),
+        "output": (5, "1"),
+        "reasoning": (3, "1"),
     }
     assert parse_credits(receipt["charged"]) == 48_000
 
