@@ -96,11 +96,12 @@ class History:
     async def receipt(self, account_id: str, request_id: str) -> Sequence[ChargeRow] | RunningRow | None:
         """How a request ended, a late charge included; or that it still runs; None if it is unknown here."""
         hold_id = ids.hold_of(request_id)
-        rows = await self._fetch("charge", account_id, hold_id)
-        if rows:
-            return [msgspec.convert(dict(row), ChargeRow) for row in rows]
-        running = await self._fetch("open_hold", account_id, hold_id)
-        return msgspec.convert(dict(running[0]), RunningRow) if running else None
+        for _ in range(2):  # a hold can end between the two readings: then its charge is there
+            if rows := await self._fetch("charge", account_id, hold_id):
+                return [msgspec.convert(dict(row), ChargeRow) for row in rows]
+            if running := await self._fetch("open_hold", account_id, hold_id):
+                return msgspec.convert(dict(running[0]), RunningRow)
+        return None
 
     async def receipt_anywhere(self, request_id: str) -> Sequence[ChargeRow]:
         """For the operator: the same in any account."""
