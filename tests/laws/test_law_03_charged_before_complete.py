@@ -7,17 +7,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import asyncpg
 import pytest
-from tests.support.cut_wire import CutWire, Moment, Step, open_wire
-from tests.support.gateway import Gateway, running_gateway
+from tests.support.cut_site import Site, open_site
+from tests.support.cut_wire import Moment, Step
 from tests.support.openai_answers import chat_answer, chat_stream
 from tests.support.scripted_upstream import ScriptedUpstream
-from tests.support.shop import INPUT, MODELS, OUTPUT, UPSTREAM_NAMES, Line, Shop, remove_channel, sell, until
+from tests.support.shop import INPUT, OUTPUT, UPSTREAM_NAMES, Line, Shop, remove_channel, until
 from tests.support.sse import chunks_of, ends_with_done
 
 from farebox.money import parse_credits
@@ -28,65 +28,9 @@ KEY = {"idempotency-key": "k"}
 USAGE = {"stream_options": {"include_usage": True}}
 
 
-class Site:
-    """A gateway whose way to its ledger can be cut. The wire has a loop of its own, so that a test may block."""
-
-    def __init__(self, wire: CutWire, loop: asyncio.AbstractEventLoop) -> None:
-        self._wire = wire
-        self._loop = loop
-        self.gateway: Gateway
-
-    def silence(self) -> None:
-        self._soon(self._wire.silence)
-
-    def resume(self) -> None:
-        self._wire.refusing = False
-        self._soon(self._wire.resume)
-
-    def cut(self, step: Step, moment: Moment) -> None:
-        """At the next such step."""
-        self._wire.cuts.clear()
-        self._wire.cut(step, moment)
-
-    def refuse(self) -> None:
-        """No new connections; those there are stay."""
-        self._wire.refusing = True
-
-    def cut_off(self) -> None:
-        """No connections at all."""
-        self.refuse()
-        self._soon(self._wire.cut_now)
-
-    @property
-    def cuts_made(self) -> int:
-        return self._wire.made
-
-    def _soon(self, act: Callable[[], None]) -> None:
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(lambda: (act(), done.set()))
-        assert done.wait(5)
-
-
-@contextmanager
-def wire_in_a_thread(dsn: str) -> Iterator[tuple[CutWire, asyncio.AbstractEventLoop]]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    opening = open_wire(dsn)
-    try:
-        yield asyncio.run_coroutine_threadsafe(opening.__aenter__(), loop).result(5), loop
-    finally:
-        asyncio.run_coroutine_threadsafe(opening.__aexit__(None, None, None), loop).result(5)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
-
-
 @pytest.fixture(scope="module")
 def site(module_database: str) -> Iterator[Site]:
-    with wire_in_a_thread(module_database) as (wire, loop), running_gateway(wire.dsn) as gateway:
-        sell(gateway, *MODELS)
-        site = Site(wire, loop)
-        site.gateway = gateway
+    with open_site(module_database) as site:
         yield site
 
 

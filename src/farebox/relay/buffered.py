@@ -66,7 +66,7 @@ class Buffered:
         stamp = Stamp.PROVIDER if judged.source is UsageSource.PROVIDER else Stamp.COUNTED
         if client.left:
             stamp = Stamp.CLIENT_LEFT_DRAINED
-        kept = Kept(answer.body, False) if job.keyed or client.left else None
+        kept = Kept(answer.body, False) if job.is_wanted_later or client.left else None
         ended = await self._settler.capture(job, charge, stamp, flags=flags, kept=kept)
         return _answered(job, answer.body, ended, sent)
 

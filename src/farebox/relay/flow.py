@@ -9,6 +9,7 @@ the ending means for the charge is not decided here (`policy`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from farebox.admission.commands import Extend, Extended
 from farebox.admission.holding import largest_output
@@ -56,8 +57,8 @@ class Stream:
     """See the module. `starts`, then `run`, then `ending`."""
 
     __slots__ = (
-        "_first", "_writer", "cancelled", "client", "count", "exhausted", "job", "meter", "record", "sent", "trouble",
-        "watch",
+        "_first", "_growing", "_writer", "cancelled", "client", "count", "exhausted", "job", "meter", "record", "sent",
+        "trouble", "watch",
     )  # fmt: skip
 
     def __init__(self, job: Job, sent: Sent, client: Client, writer: LedgerWriter) -> None:
@@ -74,6 +75,7 @@ class Stream:
         self.exhausted = False
         self._writer = writer
         self._first = b""
+        self._growing: asyncio.Task[Extended | None] | None = None
 
     async def starts(self) -> bool:
         """Wait for something to show; False when the upstream failed before it, so that another may be tried."""
@@ -114,6 +116,8 @@ class Stream:
                 await self._pass_on()  # the client was cut off; its answer is finished for it all the same
         except (Fault, asyncio.CancelledError) as trouble:
             self.trouble = trouble
+        finally:
+            await self._finish_growing()
 
     async def _begin(self) -> None:
         """Tell the client that its stream begins, and keep what it is sent where it may ask for it again.
@@ -123,7 +127,7 @@ class Stream:
         """
         job, client = self.job, self.client
         client.when_left(self.client_left)
-        if job.keyed or client.left:
+        if job.is_wanted_later or client.left:
             self.record = Record()
         headers = headers_to_pass(self.sent.response.headers)
         if job.output_limit is not None:
@@ -155,27 +159,47 @@ class Stream:
             ready = meter.end() if chunk is None else meter.feed(chunk)
 
     async def _grow(self, watch: HoldWatch) -> bool:
-        """Hold more as output flows; False when all that is held is used up."""
+        """Hold more as output flows; False when all that is held is used up.
+
+        Output goes on while an extension is under way, up to what is held; then it pauses for it.
+        """
         tokens = await self.count.bound()
-        if tokens >= watch.mark and watch.may_grow:
-            await self._extend(watch)
-        if self.watch is None:
-            return True
-        if tokens >= watch.covered:
+        while self.watch is not None and watch.may_grow and tokens >= watch.mark:
+            if self._growing is None:
+                self._growing = asyncio.create_task(self._extend())
+            if tokens < watch.covered and not self._growing.done():
+                watch.look_when_used_up(tokens, self.count.seen_bytes)
+                return True
+            await self._take_growth(watch)
+        if self.watch is not None and tokens >= watch.covered:
             return False
         watch.look_again(tokens, self.count.seen_bytes)
         return True
 
-    async def _extend(self, watch: HoldWatch) -> None:
-        request = self.job.prepared.admission
-        answer = await self._writer.submit(Extend(self.job.hold, request), patience_s=EXTEND_PATIENCE_S)
-        if not isinstance(answer, Extended):
+    async def _extend(self) -> Extended | None:
+        """More, as the ledger grants it; None where it does not."""
+        command = Extend(self.job.hold, self.job.prepared.admission)
+        answer = await self._writer.submit(command, patience_s=EXTEND_PATIENCE_S)
+        return answer if isinstance(answer, Extended) else None
+
+    async def _take_growth(self, watch: HoldWatch) -> None:
+        """Wait for the extension under way. Raises `LedgerUnavailable` when its outcome is unknown."""
+        growing, self._growing = self._growing, None
+        extended = None if growing is None else await growing
+        if extended is None:
             watch.may_grow = False
             return
-        self.job.hold = answer.open
-        watch.grown(answer.output_tokens)
-        if answer.output_tokens + request.choices > largest_output(request):
+        self.job.hold = extended.open
+        watch.grown(extended.output_tokens)
+        request = self.job.prepared.admission
+        if extended.output_tokens + request.choices > largest_output(request):
             self.watch = None  # all the request can cause is held: nothing to watch any more
+
+    async def _finish_growing(self) -> None:
+        """The hold's end must know its last extension; where that is unknown, the end reads the hold anew."""
+        if self._growing is not None and self.watch is not None:
+            with contextlib.suppress(LedgerUnavailable):
+                await self._take_growth(self.watch)
 
     def ending(self) -> Ending:
         """How it ended, for the policy."""

@@ -6,7 +6,9 @@ process and ends with its hold.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -85,22 +87,34 @@ class Described(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     stream: bool = False
 
 
+class Mark(NamedTuple):
+    """By which an SDK's own retry finds the request it repeats."""
+
+    digest: bytes
+    """Empty for a request with an idempotency key, which is found by that."""
+    awaited: Mapping[bytes, int]
+    """How many retries wait in this process, by the digest of what they wait for."""
+
+    @property
+    def is_awaited(self) -> bool:
+        return self.awaited.get(self.digest, 0) > 0
+
+
 class Job:
     """One request under one hold."""
 
     __slots__ = (
-        "ask", "asked", "attempts", "channel", "exclude", "fingerprint", "hold", "now_us", "opened", "output_limit",
+        "ask", "asked", "attempts", "channel", "exclude", "hold", "mark", "now_us", "opened", "output_limit",
         "prepared", "queue_wait_ms", "trace",
     )  # fmt: skip
 
-    def __init__(self, ask: Ask, prepared: Prepared, opened: Opened, *, fingerprint: bytes, trace: Trace) -> None:
+    def __init__(self, ask: Ask, prepared: Prepared, opened: Opened, *, mark: Mark, trace: Trace) -> None:
         self.ask = ask
         self.prepared = prepared
         self.opened = opened
         self.hold: OpenHold = opened.open
         self.now_us = opened.now_us
-        self.fingerprint = fingerprint
-        """By which an SDK's own retry finds this request (`Once.mark_of`); empty for a keyed one."""
+        self.mark = mark
         self.trace = trace
         self.asked: Channel | None = None
         """Where the request has gone and an answer may come from; None before, and between attempts."""
@@ -119,9 +133,14 @@ class Job:
         return self.ask.idempotency_key is not None
 
     @property
+    def is_wanted_later(self) -> bool:
+        """Whether the answer is to be kept though nobody has left: for its key, or for a retry that waits for it."""
+        return self.keyed or self.mark.is_awaited
+
+    @property
     def may_stop(self) -> bool:
         """Whether work for a stream whose client left may stop: nothing went out, or its provider stops billing."""
-        return not self.keyed and (self.asked is None or not self.asked.bills_after_disconnect)
+        return not self.is_wanted_later and (self.asked is None or not self.asked.bills_after_disconnect)
 
     @property
     def per_call(self) -> bool:

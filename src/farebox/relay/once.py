@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from hashlib import blake2b
 
 import msgspec
@@ -17,6 +18,7 @@ from farebox.admission.commands import IdempotencyClaim
 from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.ids import request_of
 from farebox.relay.ask import Ask, Client
+from farebox.relay.job import Mark
 from farebox.relay.settle import Kept
 from farebox.store.answers import Answers, KeptAnswer
 from farebox.store.keyring import KeyView
@@ -32,6 +34,7 @@ class Once:
     def __init__(self, answers: Answers, key_ring: KeyRing) -> None:
         self._answers = answers
         self._key_ring = key_ring
+        self._awaited: Counter[bytes] = Counter()
 
     def fingerprint_of(self, ask: Ask) -> bytes:
         """What a request looks like, for telling the same one from another."""
@@ -41,11 +44,11 @@ class Once:
         """What the hold claims for a keyed request."""
         return None if ask.idempotency_key is None else IdempotencyClaim(ask.idempotency_key, fingerprint)
 
-    def mark_of(self, ask: Ask, view: KeyView, fingerprint: bytes) -> bytes:
-        """By which an SDK's own retry finds this request; empty for a keyed one, which is found by its key."""
+    def mark_of(self, ask: Ask, view: KeyView, fingerprint: bytes) -> Mark:
+        """By which an SDK's own retry finds this request: the same API key and body."""
         if ask.idempotency_key is not None:
-            return b""
-        return blake2b(view.key.id.encode() + fingerprint, digest_size=16).digest()
+            return Mark(b"", self._awaited)
+        return Mark(blake2b(view.key.id.encode() + fingerprint, digest_size=16).digest(), self._awaited)
 
     async def earlier(self, ask: Ask, view: KeyView, fingerprint: bytes, client: Client) -> Kept | Refusal | None:
         """What to answer instead of running the request again; None: run it.
@@ -55,7 +58,7 @@ class Once:
         if ask.idempotency_key is not None:
             return await self._keyed(ask.idempotency_key, view.account.id, fingerprint)
         if ask.retry_count > 0:
-            return await self._join(view, self.mark_of(ask, view, fingerprint), client)
+            return await self._join(view, self.mark_of(ask, view, fingerprint).digest, client)
         return None
 
     async def _keyed(self, key: str, account_id: str, fingerprint: bytes) -> Kept | Refusal | None:
@@ -71,11 +74,17 @@ class Once:
 
     async def _join(self, view: KeyView, mark: bytes, client: Client) -> Kept | None:
         """Wait for an equal request that still runs; then, or at once, take its kept answer if there is one."""
-        deadline = time.monotonic() + JOIN_LIMIT_S
-        while not client.left and time.monotonic() < deadline:
-            if not await self._answers.is_running(view.account.id, view.key.id, mark):
-                break
-            await asyncio.sleep(JOIN_POLL_S)
+        self._awaited[mark] += 1
+        try:
+            deadline = time.monotonic() + JOIN_LIMIT_S
+            while not client.left and time.monotonic() < deadline:
+                if not await self._answers.is_running(view.account.id, view.key.id, mark):
+                    break
+                await asyncio.sleep(JOIN_POLL_S)
+        finally:
+            self._awaited[mark] -= 1
+            if not self._awaited[mark]:
+                del self._awaited[mark]
         kept = await self._answers.kept_like(view.account.id, mark)
         return None if kept is None else self._open(kept)
 

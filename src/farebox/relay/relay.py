@@ -222,7 +222,7 @@ class Relay:
                     return answer
                 if isinstance(answer, Opened):
                     mark = self._once.mark_of(ask, view, fingerprint)
-                    return self._opened(Job(ask, prepared, answer, fingerprint=mark, trace=trace))
+                    return self._opened(Job(ask, prepared, answer, mark=mark, trace=trace))
                 if isinstance(answer, NotAdmitted):
                     fresh = True
                     standing = Standing(answer.rate, prepared.tier.priority, ask.dialect.resource)
@@ -260,7 +260,7 @@ class Relay:
             self._hold_ttl_us,
             prepared.model_id,
             self._writer.boot,
-            _describe(ask, prepared, self._once.mark_of(ask, view, fingerprint)),
+            _describe(ask, prepared, self._once.mark_of(ask, view, fingerprint).digest),
             prepared.catalogue_version,
             price.starts_us,
             price.until_us,

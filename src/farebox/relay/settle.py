@@ -140,7 +140,7 @@ class Settler:
             sealed,
             job.now_us + (KEPT_FOR_US if job.keyed else JOINABLE_FOR_US),
             job.keyed,
-            job.fingerprint,
+            job.mark.digest,
         )
         return await self._end(job, command, stamp, fetchable=sealed is not None)
 

@@ -49,7 +49,7 @@ class OutputCount:
 
 
 class HoldWatch:
-    """When a stream's output comes near what its hold covers."""
+    """When a stream's output comes near what its hold covers. Says when to look; looking is another's."""
 
     __slots__ = ("check_at_bytes", "covered", "may_grow")
 
@@ -66,11 +66,20 @@ class HoldWatch:
         return self.covered * 3 // 4 if self.may_grow else self.covered
 
     def look_again(self, tokens: int, seen_bytes: int) -> None:
-        """Nothing can happen before as many more bytes as tokens are left to the mark."""
-        self.check_at_bytes = seen_bytes + max(1, self.mark - tokens)
+        """Nothing can happen before the bound has grown to the mark."""
+        self._look_at(self.mark, tokens, seen_bytes)
+
+    def look_when_used_up(self, tokens: int, seen_bytes: int) -> None:
+        """While an extension is under way, nothing can happen before all that is held is used."""
+        self._look_at(self.covered, tokens, seen_bytes)
 
     def grown(self, covered_tokens: int) -> None:
         """The hold was extended."""
         if covered_tokens <= self.covered:
             self.may_grow = False
         self.covered = covered_tokens
+
+    def _look_at(self, goal: int, tokens: int, seen_bytes: int) -> None:
+        # A byte adds at most the widest margin to the bound.
+        left = (goal - tokens) * OTHER_MARGIN.denominator // OTHER_MARGIN.numerator
+        self.check_at_bytes = seen_bytes + max(1, left)
