@@ -66,12 +66,19 @@ def test_a_killed_worker_starts_again_and_its_holds_are_voided(embedded: Farebox
 
 
 def test_the_new_worker_serves_when_the_other_one_goes_too(served: Served, secret: str) -> None:
-    survivor, _ = before = served.workers()
-    time.sleep(0.5)  # until the new one listens
+    wait_for(lambda: listeners(served.port) == 2)
+    survivor, _ = served.workers()
     os.kill(survivor, signal.SIGKILL)
-    wait_for(lambda: survivor not in served.workers())
+    wait_for(lambda: not Path(f"/proc/{survivor}").exists())
     assert served.ask(secret, {}).status == 200
-    wait_for(lambda: len(served.workers()) == len(before))
+    wait_for(lambda: listeners(served.port) == 2)
+
+
+def test_a_database_that_dies_is_started_again(embedded: Farebox, served: Served, secret: str) -> None:
+    database = int((embedded.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
+    os.kill(database, signal.SIGKILL)
+    wait_for(lambda: served.ask(secret, {}).status == 200)
+    assert embedded.json("audit")["ok"] is True
 
 
 def test_counters_of_all_workers_are_added_up(served: Served, secret: str) -> None:
@@ -161,6 +168,12 @@ def answers(pid: int, stream: HTTPResponse) -> bool:
     }
     held = {os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()}
     return any(f"socket:[{inode}]" in held for inode in inodes)
+
+
+def listeners(port: int) -> int:
+    """How many sockets listen on it: the supervisor's own never does."""
+    sockets = map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port for fields in sockets)
 
 
 def wait_for(true: Callable[[], bool], *, within_s: float = 15) -> None:

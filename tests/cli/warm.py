@@ -11,6 +11,8 @@ import os
 import sys
 from typing import Any
 
+import typer._adapters  # noqa: F401 - what typer would import when it reads the first argument
+
 from farebox.cli.app import PLACES, load, run
 
 OPEN_AS = (os.O_RDONLY, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
