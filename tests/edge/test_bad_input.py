@@ -18,7 +18,7 @@ from tests.support.shop import until
 from farebox.edge import protocol
 
 CHAT = "/v1/chat/completions"
-PATIENCE_S = 1.0
+PATIENCE_S = 0.6
 MB = 1024 * 1024
 CANARY = "sk-canary7q9zXw2"
 INSIDE = ("Traceback", ".py", "farebox.", "msgspec", "asyncpg", "postgres", "127.0.0.1", "sandbox")
@@ -334,7 +334,7 @@ def test_a_keep_alive_connection_may_rest_longer_than_a_request_may_take(gateway
 
 
 def test_a_slow_answer_is_not_a_slow_client(gateway: Gateway, who: Customer) -> None:
-    slow = ("x-sandbox: delay_ms=2000",)
+    slow = ("x-sandbox: delay_ms=1200",)
     with wire_to(gateway.port) as wire:
         wire.send(request("POST", CHAT, who.secret, json.dumps(chat(max_tokens=5)).encode(), slow))
         assert wire.answer().status == 200
@@ -372,7 +372,7 @@ def test_rubbish_behind_a_request_does_not_cut_its_answer(gateway: Gateway, who:
 def test_a_second_request_that_dawdles_does_not_cut_the_first(gateway: Gateway, who: Customer) -> None:
     body = json.dumps(chat(max_tokens=5)).encode()
     with wire_to(gateway.port) as wire:
-        wire.send(request("POST", CHAT, who.secret, body, ("x-sandbox: delay_ms=1800",)) + b"GET /livez HT")
+        wire.send(request("POST", CHAT, who.secret, body, ("x-sandbox: delay_ms=1300",)) + b"GET /livez HT")
         assert wire.answer().status == 200
         wire.send(b"TP/1.1\r\nhost: test\r\n\r\n")
         assert wire.answer().status == 200

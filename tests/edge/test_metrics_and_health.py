@@ -7,6 +7,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,12 @@ from tests.support.shop import model_for_sale, sell, until
 from farebox.books import set_up
 from farebox.edge.health import Health
 from farebox.edge.replies import Response
+from farebox.money import parse_credits
 from farebox.observe.lines import LineWriter
 from farebox.observe.logs import RequestLog, configure_logging
 from farebox.relay import relay
+from farebox.relay.buffered import Buffered
+from farebox.relay.stream import Streams
 from farebox.store.embedded import EmbeddedPostgres
 from farebox.store.ledger_rows import KeySettings
 from farebox.tariff.meters import Meter
@@ -297,3 +301,44 @@ def test_a_request_line_says_where_its_time_and_money_went(module_database: str,
     assert line["attempts"] == 1
     assert 20_000 <= line["first_byte_us"] < line["total_us"]
     assert line["admit_us"] + line["first_byte_us"] + line["settle_us"] <= line["total_us"]
+
+
+# Mistakes of ours, and the end ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_mistake_of_ours_shows_an_id_and_nothing_else_and_gives_the_hold_back(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    async def stumble(*_: object) -> None:
+        raise RuntimeError(f"inside: {PROMPT} {UPSTREAM_KEY}")
+
+    monkeypatch.setattr(Streams if stream else Buffered, "answer", stumble)
+    who = gateway.customer(credits="1")
+    answer = gateway.post(CHAT, who, chat(stream=stream))
+    assert (answer.status, answer.error["type"], answer.error["code"]) == (500, "internal_error", "internal_error")
+    assert answer.headers["x-request-id"] in answer.error["message"]
+    for word in ("inside", PROMPT, UPSTREAM_KEY, "Traceback", "RuntimeError"):
+        assert word not in answer.body.decode()
+    assert (gateway.held(who), gateway.available(who)) == (0, parse_credits("1"))
+    assert gateway.receipt(who, answer.headers["x-request-id"])["status"] == "voided"
+    assert gateway.metrics.counted.holds_open == 0
+
+
+def test_a_request_that_shutdown_cuts_off_is_told_to_come_again(module_database: str, gateway: Gateway) -> None:
+    settings = {"secret_key_file": str(gateway.books.settings.secret_key_path), "drain_timeout_s": 1}
+    who = gateway.customer(credits="1")
+    with running_gateway(module_database, **settings) as closing, ThreadPoolExecutor(2) as pool:
+        bodies = (chat(max_tokens=500), chat(max_tokens=500, stream=True))
+        slow = {"x-sandbox": "delay_ms=200,tokens=300,chunks=100,pace_ms=200"}
+        whole = pool.submit(closing.post, CHAT, who, bodies[0], {"x-sandbox": "delay_ms=8000"})
+        streamed = pool.submit(closing.post, CHAT, who, bodies[1], slow)
+        until(lambda: closing.metrics.counted.holds_open == 2)
+        closing.stop()
+        answer = whole.result()
+        assert (answer.status, answer.error["code"]) == (503, "no_upstream_available")
+        assert answer.headers["retry-after"] == "1"
+        assert b"[DONE]" in streamed.result().body or b'"error"' in streamed.result().body
+    assert gateway.held(who) == 0
+    assert gateway.receipt(who, answer.headers["x-request-id"])["charged"] == "0"
+    assert gateway.receipt(who, streamed.result().headers["x-request-id"])["reason"] == "gateway_cut"

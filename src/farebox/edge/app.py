@@ -21,7 +21,7 @@ from farebox.edge.connection import Connection, LiveStreams, Send
 from farebox.edge.errors import INTERNAL, render_internal
 from farebox.edge.headers import PREFLIGHT, Wishes, client_address, cors_headers, read_headers
 from farebox.edge.protocol import SCOPE_KEY
-from farebox.edge.replies import JSON, POST_ONLY, Response, respond, wrong_method
+from farebox.edge.replies import JSON, POST_ONLY, Response, refused, respond, wrong_method
 from farebox.relay.ask import Ask, Headers, PassedOn, Refused, Reply
 from farebox.relay.job import Trace
 from farebox.relay.relay import Relay
@@ -99,9 +99,13 @@ class EdgeApp:
                 await _send(send, response, connection)
         except ClientGone:
             status, code = CLIENT_LEFT, "client_left"
-        except (Exception, asyncio.CancelledError) as error:
-            status, code = INTERNAL.status, "internal_error"
-            await self._apologise(error, send, connection, trace)
+        except asyncio.CancelledError:
+            # At shutdown, when a request has had its time. The task ends here all the same.
+            status, code = await _break_off(send, connection, refused(SHUTTING_DOWN, None)), "shutting_down"
+        except Exception as error:
+            log.error("request failed", request_id=request_id, error=type(error).__name__, exc_info=error)
+            response = Response(INTERNAL.status, [JSON], render_internal(request_id))
+            status, code = await _break_off(send, connection, response), "internal_error"
         finally:
             connection.forget()
             self._finished(trace, status, code, began)
@@ -155,20 +159,16 @@ class EdgeApp:
             trace.code = "passed_on"
         return respond(reply, dialect, top_up_url=self._terms.top_up_url)
 
-    async def _apologise(self, error: BaseException, send: Send, connection: Connection, trace: Trace) -> None:
-        """Say as little as possible; a stream that began is broken off. What was cancelled stays cancelled."""
-        if isinstance(error, asyncio.CancelledError):
-            log.warning("request cut off at shutdown", request_id=trace.request_id)
-        else:
-            log.error("request failed", request_id=trace.request_id, error=type(error).__name__, exc_info=error)
-        body = render_internal(trace.request_id)
-        if not connection.began:
-            await _send(send, Response(INTERNAL.status, [JSON], body), connection)
-        elif not connection.ended:
-            await connection.write(b"data: " + body + b"\n\n")
+
+async def _break_off(send: Send, connection: Connection, response: Response) -> int:
+    """Say that there will be no answer, or no rest of it; the status for the log."""
+    if connection.began:
+        if not connection.ended:
+            await connection.write(b"data: " + response.body + b"\n\n")
             await connection.end()
-        if isinstance(error, asyncio.CancelledError):
-            raise error
+    elif connection.exchange is None or not connection.exchange.cycle.response_started:
+        await _send(send, response, connection)
+    return response.status
 
 
 async def _send(send: Send, response: Response, connection: Connection) -> None:
@@ -185,4 +185,10 @@ async def _send(send: Send, response: Response, connection: Connection) -> None:
 MISSING_KEY = Refusal(
     RefusalCode.MISSING_API_KEY,
     "There is no API key in this request. Send it as `Authorization: Bearer sk-…`, `x-api-key` or `x-goog-api-key`.",
+)
+SHUTTING_DOWN = Refusal(
+    RefusalCode.NO_UPSTREAM_AVAILABLE,
+    "This gateway is shutting down and could not finish the request. Try again.",
+    retry_after_s=1,
+    retry_helps=True,
 )

@@ -93,7 +93,10 @@ def render_passed_on(status: int, error: UpstreamError, dialect: Dialect) -> byt
 
 def render_internal(request_id: str) -> bytes:
     """What a mistake of ours looks like from outside: an id to ask about, and nothing else."""
-    message = f"Something went wrong here. Nothing was charged. Please tell the operator the request id {request_id}."
+    message = (
+        f"Something went wrong here. Please tell the operator the request id {request_id}; "
+        "if anything was charged, its receipt says so."
+    )
     return openai_errors.render(INTERNAL.type, "internal_error", message)
 
 

@@ -181,15 +181,14 @@ class Exchange:
         cycle = self.cycle
         if cycle.disconnected:
             return
-        parts = [STATUS_LINE[status]]
-        for name, value in *cycle.default_headers, *headers:
-            parts += name, b": ", value, b"\r\n"
+        lines = [b": ".join(pair) for pair in (*cycle.default_headers, *headers)]
         if not cycle.keep_alive:
-            parts.append(b"connection: close\r\n")
-        parts.append(b"\r\n" if status == 204 else b"content-length: %d\r\n\r\n" % len(body))
-        if cycle.scope["method"] != "HEAD":
-            parts.append(body)
-        cycle.transport.write(b"".join(parts))
+            lines.append(b"connection: close")
+        if status != 204:
+            lines.append(b"content-length: %d" % len(body))
+        if cycle.scope["method"] == "HEAD":
+            body = b""
+        cycle.transport.write(b"%b%b\r\n\r\n%b" % (STATUS_LINE[status], b"\r\n".join(lines), body))
         cycle.waiting_for_100_continue = False
         cycle.response_started = True
         self._complete()
