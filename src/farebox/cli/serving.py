@@ -40,6 +40,7 @@ log: Any = structlog.get_logger("farebox.serving")
 
 WORKER = (sys.executable, "-m", "farebox.cli.worker")
 BACKLOG = 2048
+SAME_WISH_S = 1.0
 BEYOND_DRAIN_S = 30
 """After running answers had their time: for what was cut to be charged, and the last commits."""
 
@@ -121,23 +122,30 @@ def url_of(settings: Settings, listener: socket.socket) -> str:
 
 @contextmanager
 def until_told() -> Generator[asyncio.Event, None, None]:
-    """An event that the first SIGTERM or SIGINT sets; the next one has its ordinary effect."""
+    """An event that the first SIGTERM or SIGINT sets; one that comes later on has its ordinary effect.
+
+    Wrappers (`timeout`, `make`, process managers) send the same signal to a process and to its group, so what follows
+    at once is no second wish.
+    """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     told = (signal.SIGTERM, signal.SIGINT)
 
-    def first() -> None:
-        log.info("stopping")
-        stop.set()
+    def forget() -> None:
         for each in told:
             loop.remove_signal_handler(each)
 
+    def heard() -> None:
+        if not stop.is_set():
+            log.info("stopping")
+            stop.set()
+            loop.call_later(SAME_WISH_S, forget)
+
     for each in told:
-        loop.add_signal_handler(each, first)
+        loop.add_signal_handler(each, heard)
     try:
         yield stop
     finally:
-        for each in told:
-            loop.remove_signal_handler(each)
+        forget()
 
 
 # The database ---------------------------------------------------------------------------------
