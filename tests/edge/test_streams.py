@@ -9,13 +9,14 @@ import asyncpg
 import openai as openai_sdk
 import pytest
 from tests.support.gateway import running_gateway
-from tests.support.openai_answers import UsageIn, chat_stream, event_of, usage
+from tests.support.openai_answers import UsageIn, chat_stream, error_body, event_of, usage
 from tests.support.script import Ending, Script, answer, events, silence
 from tests.support.scripted_upstream import ScriptedUpstream
 from tests.support.shop import INPUT, MODELS, OUTPUT, UPSTREAM_NAMES, Shop, sell, until
 from tests.support.sse import chunks_of, ends_with_done, finish_of, read_events, text_of, usage_of
 
 from farebox.edge import connection
+from farebox.relay import flow
 
 SETTINGS = {"ping_interval_s": 1}
 REPORTED = 12 * INPUT + 8 * OUTPUT
@@ -150,6 +151,23 @@ def test_the_official_client_reads_a_stream_that_credits_cut_short(shop: Shop) -
     assert [chunk.choices[0].finish_reason for chunk in stream if chunk.choices][-1] == "length"
 
 
+def test_an_error_after_the_finish_does_not_undo_a_complete_answer(shop: Shop) -> None:
+    customer = shop.customer()
+    whole = chat_stream(usage=None, done=False)
+    late = type(whole.pieces[0])(event_of(error_body(500, "could not count")))
+    shop.upstream.play(Script(headers=whole.headers, framing=whole.framing, pieces=(*whole.pieces, late)))
+    answer = shop.chat(customer, stream=True)
+    assert ends_with_done(answer.body)
+    assert finish_of(chunks_of(answer.body)) == "stop"
+    assert shop.charge(customer).stamp == "counted"
+
+
+def test_a_whole_answer_names_the_model_asked_for_too(shop: Shop) -> None:
+    answer = shop.chat(shop.customer(), model="words-latest")
+    assert answer.json["model"] == "words-latest"
+    assert b"upstream-words" not in answer.body
+
+
 # Silence --------------------------------------------------------------------------------------------
 
 
@@ -166,6 +184,21 @@ def test_silence_is_broken_by_pings_that_do_not_cut_an_event(shop: Shop) -> None
     assert 1 <= len(comments) <= 3
     assert text_of(chunks_of(answer.body)) == "one two three"
     assert ends_with_done(answer.body)
+
+
+def test_a_client_need_not_wait_long_for_the_head_of_a_stream(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "QUIET_START_S", 0.2)
+    customer = shop.customer()
+    whole = chat_stream()
+    first, *rest = whole.pieces
+    slow = type(first)(first.data, 1.0)
+    shop.upstream.play(Script(headers=whole.headers, framing=whole.framing, pieces=(slow, *rest)))
+    began = time.monotonic()
+    with shop.stream(customer) as stream:
+        assert stream.response.status == 200
+        assert time.monotonic() - began < 0.8
+        assert ends_with_done(_body(stream.rest()))
+    assert shop.charge(customer).amount == REPORTED
 
 
 # Slow readers ---------------------------------------------------------------------------------------

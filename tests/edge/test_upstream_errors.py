@@ -7,10 +7,12 @@ import time
 import pytest
 from tests.support.gateway import Answer, chat, running_gateway
 from tests.support.openai_answers import chat_answer, chat_stream, encoded, error_body, event_of, failure
+from tests.support.script import Ending, events, hang_up, silence
 from tests.support.script import answer as plain_answer
-from tests.support.script import events, hang_up, silence
 from tests.support.shop import INPUT, OUTPUT, UPSTREAM_NAMES, Shop, remove_channel
 from tests.support.sse import chunks_of, ends_with_done, text_of
+
+from farebox.relay import attempts
 
 REPORTED = 12 * INPUT + 8 * OUTPUT
 FORMS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -71,6 +73,17 @@ def test_an_error_that_is_no_json_says_little(shop: Shop) -> None:
     assert answer.status == 400
     assert b"nginx" not in answer.body
     assert answer.error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("ending", [Ending.CLOSE, Ending.HANG])
+def test_a_refusal_whose_words_never_come_is_a_refusal_all_the_same(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, ending: Ending
+) -> None:
+    monkeypatch.setattr(attempts, "ERROR_BODY_PATIENCE_S", 0.3)
+    shop.upstream.play(failure(400, "x" * 500).cut(20, ending))
+    answer = shop.chat(shop.customer())
+    assert answer.status == 400
+    assert answer.error["message"] == "The provider refused the request."
 
 
 # Rate limits ----------------------------------------------------------------------------------------
@@ -142,6 +155,17 @@ def test_the_next_key_serves_when_one_is_turned_away(shop: Shop) -> None:
         assert shop.chat(customer).status == 200
     assert [seen.api_key for seen in shop.upstream.seen].count(benched) == 1
     remove_channel(shop.gateway, channel_id)
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
+def test_a_429_that_says_our_account_is_empty_benches_the_key(shop: Shop, code: str) -> None:
+    customer = shop.customer()
+    shop.upstream.always(failure(429, "You exceeded your current quota", code=code))
+    answer = shop.chat(customer)
+    assert (answer.status, answer.error["code"]) == (503, "no_upstream_available")
+    assert b"quota" not in answer.body
+    assert shop.chat(customer).status == 503
+    assert len(shop.upstream.seen) == 1
 
 
 # Failures -------------------------------------------------------------------------------------------

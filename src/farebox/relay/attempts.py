@@ -18,6 +18,7 @@ from farebox.faults import SetupFault
 from farebox.relay.job import Attempt, Job
 from farebox.relay.routes import SANDBOX, Route, WayOut
 from farebox.relay.unsent import (
+    NOTHING_SAID,
     CallerRefused,
     NotSent,
     key_rejected,
@@ -32,9 +33,11 @@ from farebox.upstream.response import Response
 from farebox.upstream.scheduler import QueueTimeout, Scheduler
 from farebox.upstream.trouble import RequestInvalid, UpstreamFault
 from farebox.upstream.verdicts import Verdict, retry_after_s, verdict_on
+from farebox.wire.openai_errors import UpstreamError
 
 MAX_ATTEMPTS = 6
 ERROR_BODY_BYTES = 256 * 1024
+ERROR_BODY_PATIENCE_S = 5.0
 _SESSION_HEADERS = (b"x-session-id", b"session_id", b"x-session-affinity")
 
 log: Any = structlog.get_logger("farebox.relay")
@@ -118,8 +121,7 @@ class Upstreams:
             response = sent.response
             outcome = await self._judge(job, sent)
         except UpstreamFault as fault:
-            if response is None:
-                self._note(job, lease, Verdict.FAILED, None)
+            self._note(job, lease, Verdict.FAILED, None)
             self._blame(job, lease, fault)
             outcome = upstream_failed(fault)
         except BaseException:
@@ -151,7 +153,10 @@ class Upstreams:
 
     async def _judge(self, job: Job, sent: Sent) -> Sent | CallerRefused | NotSent:
         response, lease = sent.response, sent.lease
-        verdict = verdict_on(response.status)
+        verdict, error = verdict_on(response.status), None
+        if verdict in (Verdict.CALLER_ERROR, Verdict.RATE_LIMITED):
+            error = await self._error_in(job, sent)
+            verdict = verdict_on(response.status, error.code)
         self._note(job, lease, verdict, response.status)
         self._mark(lease, verdict, response)
         match verdict:
@@ -160,9 +165,7 @@ class Upstreams:
                 job.trace.answered_at = time.monotonic()
                 return sent
             case Verdict.CALLER_ERROR:
-                body = await response.read(ERROR_BODY_BYTES)
-                names = {sent.upstream_model: job.prepared.call.model}
-                return CallerRefused(response.status, job.ask.dialect.read_upstream_error(body, names=names))
+                return CallerRefused(response.status, error or NOTHING_SAID)
             case Verdict.RATE_LIMITED:
                 job.exclude.add(lease.key.id)
                 return rate_limited(retry_after_s(response.headers))
@@ -172,6 +175,15 @@ class Upstreams:
             case Verdict.FAILED:
                 job.exclude.add(lease.channel.id)
                 return upstream_failed()
+
+    async def _error_in(self, job: Job, sent: Sent) -> UpstreamError:
+        """What the provider says of its refusal, if it says so in time; its status counts in any case."""
+        try:
+            async with asyncio.timeout(ERROR_BODY_PATIENCE_S):
+                body = await sent.response.read(ERROR_BODY_BYTES)
+        except (UpstreamFault, TimeoutError):
+            return NOTHING_SAID
+        return job.ask.dialect.read_upstream_error(body, names={sent.upstream_model: job.prepared.call.model})
 
     def _mark(self, lease: Lease, verdict: Verdict, response: Response) -> None:
         """What an answer says about the health of key and channel."""

@@ -107,7 +107,7 @@ class Settler:
         return Judged(usage, UsageSource.COUNTED, flags)
 
     def price(self, job: Job, judged: Judged, *, service_tier: str | None, at_most: Nano | None = None) -> Charge:
-        """Rate a usage by the card in force on arrival. A meter without a price is not charged, but flagged."""
+        """Rate a usage by the card in force on arrival. `judge` lets no meter through that has no price (Law 10)."""
         prepared = job.prepared
         basis = Basis(
             prepared.method,
@@ -138,7 +138,7 @@ class Settler:
             stamp.value,
             _encode(self._receipt(job, charge, flags)).decode(),
             sealed,
-            job.now_us + (KEPT_FOR_US if job.keyed else JOINABLE_FOR_US),
+            self._writer.database_now_us() + (KEPT_FOR_US if job.keyed else JOINABLE_FOR_US),
             job.keyed,
             job.mark.digest,
         )

@@ -14,6 +14,7 @@ from farebox.upstream.trouble import TimedOut, UpstreamFault
 from farebox.wire.openai_errors import UpstreamError
 
 LONGEST_ADVICE_S = 60
+NOTHING_SAID = UpstreamError("The provider refused the request.")
 
 
 class CallerRefused(msgspec.Struct, frozen=True, gc=False):

@@ -24,16 +24,18 @@ class Verdict(StrEnum):
 CALLER_ERRORS = frozenset({400, 404, 409, 413, 415, 422})
 RATE_LIMITS = frozenset({429, 529})
 KEY_REJECTIONS = frozenset({401, 402, 403})
+OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+"""Codes by which a 429 says that the operator's own account is empty: waiting does not help."""
 
 
-def verdict_on(status: int) -> Verdict:
-    """Judge a final status; anything unknown counts as the provider's failure."""
+def verdict_on(status: int, code: str | None = None) -> Verdict:
+    """Judge a final status and the error code beside it; anything unknown counts as the provider's failure."""
     if 200 <= status < 300:
         return Verdict.ANSWERED
     if status in CALLER_ERRORS:
         return Verdict.CALLER_ERROR
     if status in RATE_LIMITS:
-        return Verdict.RATE_LIMITED
+        return Verdict.KEY_REJECTED if code in OUT_OF_MONEY else Verdict.RATE_LIMITED
     return Verdict.KEY_REJECTED if status in KEY_REJECTIONS else Verdict.FAILED
 
 

@@ -125,7 +125,7 @@ class StreamMeter:
             self.done = True
             self.finished = self.finished or self._all_seen_ended()
         elif is_error(payload, chunk, event_name):
-            self.upstream_error = payload
+            self.upstream_error = None if self.finished else payload  # what is complete stays complete
         elif chunk is not None:
             if chunk.choices or chunk.usage is None:
                 return chunk
