@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from tests.support.ledger_desk import (
     all_of,
     asks,
     capture,
+    claim,
     grant,
     opened,
     tier_named,
@@ -443,3 +445,18 @@ async def test_the_database_refuses_what_the_machine_would_never_write(desk: Led
     ):
         with pytest.raises(asyncpg.IntegrityConstraintViolationError):
             await desk.owner.execute(statement)
+
+
+async def test_every_text_and_every_byte_arrives_as_it_was_sent(desk: LedgerDesk) -> None:
+    node = await desk.node()
+    customer = await desk.customer(CREDIT)
+    odd, binary = """'"\\ {}[],$1::text; é 漢 🜚 \t\n""", bytes(range(256))
+    hold = await opened(node, customer, 10, model=odd, described=json.dumps({"model": odd}), claim=claim(odd, binary))
+    receipt = json.dumps({"note": odd, "number": 2**63 - 1})
+    await capture(node, hold, 5, stamp=odd, receipt=receipt, keyed=True, kept=binary, fingerprint=binary[::-1])
+    [charge] = await desk.charges(customer)
+    assert (charge["model"], charge["stamp"], charge["receipt"]) == (odd, odd, receipt)
+    [claimed] = await desk.owner.fetch("SELECT key, fingerprint, completed FROM idempotency")
+    assert tuple(claimed) == (odd, binary, True)
+    [kept] = await desk.owner.fetch("SELECT fingerprint, sealed FROM kept_answers")
+    assert tuple(kept) == (binary[::-1], binary)

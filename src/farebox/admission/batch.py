@@ -35,23 +35,26 @@ from farebox.admission.commands import (
 from farebox.admission.holding import covered_output
 from farebox.admission.rate_limits import rate_now
 from farebox.admission.refusals import Refusal
-from farebox.admission.state import (
-    AccountGate,
-    Gates,
-    KeyGate,
-    Rules,
-    Stale,
+from farebox.admission.rows import (
+    ChargedRow,
+    ClaimedRow,
+    EndedRow,
+    EnteredRow,
+    ExtendedRow,
+    HoldOf,
+    KeptRow,
+    OpenedRow,
+    Writes,
 )
+from farebox.admission.state import AccountGate, Gates, KeyGate, Rules, Stale
 from farebox.admission.state import Settlement as GateSettlement
 from farebox.faults import LawBroken
 from farebox.ids import AccountId, KeyId
 from farebox.ledger import machine
-from farebox.ledger.commands import Books, Effects, Hold, HoldEnd, Lot, LotBooks
+from farebox.ledger.commands import Books, Effects, Hold, HoldEnd, LotBooks
 from farebox.ledger.lots import due_expiry
 from farebox.ledger.machine import Settlement
 from farebox.money import Nano
-
-Columns = tuple[object, ...]
 
 
 class AccountState:
@@ -76,42 +79,11 @@ class KeyState:
         self.changed = False
 
 
-class Writes:
-    """Rows of a batch by the part of the writing statement they belong to; columns in its order."""
-
-    __slots__ = (
-        "charged",
-        "claimed",
-        "completed",
-        "ended",
-        "entered",
-        "extended",
-        "freed",
-        "kept",
-        "lots",
-        "opened",
-        "stamps",
-    )
-
-    def __init__(self) -> None:
-        self.opened: list[Columns] = []
-        self.extended: list[Columns] = []
-        self.ended: list[Columns] = []
-        self.charged: list[Columns] = []
-        self.entered: list[Columns] = []
-        self.claimed: list[Columns] = []
-        self.completed: list[Columns] = []
-        self.freed: list[Columns] = []
-        self.kept: list[Columns] = []
-        self.lots: list[tuple[AccountId, Lot]] = []
-        self.stamps: list[Hold] = []
-
-
 class _HowEnded(NamedTuple):
     """What a charge row says of an end, beside its amounts."""
 
     kind: str
-    ended: str
+    ended: HoldEnd
     stamp: str
     receipt: str
 
@@ -166,8 +138,10 @@ class Batch:
         """Note the rows of a move: entries, lots and lapsing stamps."""
         account.changed = True
         self._note_entries(account, effects, reason)
-        self.writes.lots += [(account.books.account_id, lot) for lot in effects.lots_changed.values()]
-        self.writes.stamps += effects.holds_changed.values()
+        if effects.lots_changed:
+            self.writes.lots += [(account.books.account_id, lot) for lot in effects.lots_changed.values()]
+        if effects.holds_changed:
+            self.writes.stamps += effects.holds_changed.values()
 
     def _admit(self, command: Admit, account: AccountState, key: KeyState) -> Answer:
         now_us = account.now_us
@@ -210,7 +184,8 @@ class Batch:
         if account.lots is not None:
             account.lots.holds[extended.id] = extended
         revision = command.open.revision
-        self.writes.extended.append((hold.account_id, hold.id, revision, extended.amount, extended.tokens_reserved))
+        grown = ExtendedRow(hold.account_id, hold.id, revision, extended.amount, extended.tokens_reserved)
+        self.writes.extended.append(grown)
         account.changed = key.changed = True
         covered = covered_output(command.request, extended.amount)
         return Extended(OpenHold(extended, revision + 1, command.open.model), covered)
@@ -223,11 +198,10 @@ class Batch:
         announcements = self._settle(account, key, _ended(hold, command.amount, command.tokens_used))
         self._note_end(command.open, settlement, account, command.stamp, command.receipt)
         if command.keyed:
-            self.writes.completed.append((hold.account_id, hold.id))
+            self.writes.completed.append(HoldOf(hold.account_id, hold.id))
         if command.kept is not None:
-            self.writes.kept.append(
-                (hold.account_id, hold.id, command.fingerprint, command.kept, command.kept_until_us)
-            )
+            kept = KeptRow(hold.account_id, hold.id, command.fingerprint, command.kept, command.kept_until_us)
+            self.writes.kept.append(kept)
         return _answer(account, settlement, announcements)
 
     def _void(self, command: Void, account: AccountState, key: KeyState) -> Answer:
@@ -239,7 +213,7 @@ class Batch:
         announcements = self._settle(account, key, _ended(hold, 0, 0))
         self._note_end(command.open, settlement, account, command.stamp, command.receipt)
         if command.keyed:
-            self.writes.freed.append((hold.account_id, hold.id))
+            self.writes.freed.append(HoldOf(hold.account_id, hold.id))
         return _answer(account, settlement, announcements)
 
     def _late_charge(self, command: Capture, account: AccountState, key: KeyState) -> Answer:
@@ -247,7 +221,7 @@ class Batch:
         settlement = machine.late_charge(account.books, hold.id, command.amount)
         late = GateSettlement(hold.opened_us, 0, command.tokens_used, Nano(0), command.amount, late=True)
         announcements = self._settle(account, key, late)
-        how = _HowEnded("late", "captured", command.stamp, command.receipt)
+        how = _HowEnded("late", HoldEnd.CAPTURED, command.stamp, command.receipt)
         self._note_charge(command.open, settlement, how, account.now_us)
         self._note_entries(account, settlement.effects, None)
         return _answer(account, settlement, announcements)
@@ -265,74 +239,71 @@ class Batch:
     # Rows -----------------------------------------------------------------------------------
 
     def _note_opened(self, command: Admit, hold: Hold) -> None:
-        self.writes.opened.append(
-            (
-                hold.account_id,
-                hold.id,
-                hold.key_id,
-                hold.amount,
-                hold.opened_us,
-                hold.deadline_us,
-                hold.tokens_reserved,
-                command.boot if self._boot is None else self._boot,
-                command.described,
-            )
+        row = OpenedRow(
+            hold.account_id,
+            hold.id,
+            hold.key_id,
+            hold.amount,
+            hold.opened_us,
+            hold.deadline_us,
+            hold.tokens_reserved,
+            command.boot if self._boot is None else self._boot,
+            command.described,
         )
-        if command.claim is not None:
-            claim = command.claim
-            self.writes.claimed.append((hold.account_id, claim.key, claim.fingerprint, hold.id, hold.opened_us))
+        self.writes.opened.append(row)
+        claim = command.claim
+        if claim is not None:
+            claimed = ClaimedRow(hold.account_id, claim.key, claim.fingerprint, hold.id, hold.opened_us)
+            self.writes.claimed.append(claimed)
 
     def _note_end(
         self, ended: OpenHold, settlement: Settlement, account: AccountState, stamp: str, receipt: str
     ) -> None:
         hold = ended.hold
-        self.writes.ended.append((hold.account_id, hold.id, ended.revision))
-        how = _HowEnded("end", str(settlement.end), stamp, receipt)
+        self.writes.ended.append(EndedRow(hold.account_id, hold.id, ended.revision))
+        how = _HowEnded("end", settlement.end or HoldEnd.CAPTURED, stamp, receipt)
         self._note_charge(ended, settlement, how, account.now_us)
         self.note(account, settlement.effects)
 
     def _note_charge(self, open_hold: OpenHold, settlement: Settlement, how: _HowEnded, now_us: int) -> None:
         hold = open_hold.hold
-        self.writes.charged.append(
-            (
-                hold.account_id,
-                hold.id,
-                how.kind,
-                how.ended,
-                how.stamp,
-                hold.key_id,
-                open_hold.model,
-                hold.amount if how.kind == "end" else 0,
-                settlement.charge,
-                settlement.from_held,
-                settlement.from_available,
-                settlement.shortfall,
-                hold.opened_us,
-                now_us,
-                how.receipt,
-            )
+        row = ChargedRow(
+            hold.account_id,
+            hold.id,
+            how.kind,
+            how.ended,
+            how.stamp,
+            hold.key_id,
+            open_hold.model,
+            hold.amount if how.kind == "end" else 0,
+            settlement.charge,
+            settlement.from_held,
+            settlement.from_available,
+            settlement.shortfall,
+            hold.opened_us,
+            now_us,
+            how.receipt,
         )
+        self.writes.charged.append(row)
 
     def _note_entries(self, account: AccountState, effects: Effects, reason: str | None) -> None:
-        rows, account_id, at_us = self.writes.entered, account.books.account_id, account.now_us
         for entry in effects.entries:
-            rows.append(
-                (
-                    account_id,
-                    entry.move_id,
-                    entry.part,
-                    entry.move,
-                    entry.debit,
-                    entry.credit,
-                    entry.amount,
-                    entry.version,
-                    at_us,
-                    entry.lot_id,
-                    entry.hold_id,
-                    entry.corrects,
-                    reason,
-                )
+            row = EnteredRow(
+                account.books.account_id,
+                entry.move_id,
+                entry.part,
+                entry.move,
+                entry.debit,
+                entry.credit,
+                entry.amount,
+                entry.version,
+                account.now_us,
+                entry.lot_id,
+                entry.hold_id,
+                entry.corrects,
+                reason,
             )
+            self.writes.entered.append(row)
 
 
 def _ended(hold: Hold, charged: int, tokens_used: int) -> GateSettlement:

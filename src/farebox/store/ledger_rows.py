@@ -107,10 +107,39 @@ def key_settings(key_id: str, version: int, text: str) -> KeySettings:
     return known
 
 
-def account_columns(state: AccountState) -> tuple[object, ...]:
-    """The columns of `part_accounts`."""
+class AccountRow(msgspec.Struct, frozen=True, gc=False):
+    """The row of `part_accounts`."""
+
+    id: AccountId
+    available: int
+    held: int
+    refunding: int
+    owed: int
+    unburned: int
+    version: int
+    next_expiry_us: int | None
+    running: int
+    windows: bytes
+    budgets: str
+    now_us: int
+
+
+class KeyRow(msgspec.Struct, frozen=True, gc=False):
+    """The row of `part_keys`."""
+
+    account_id: AccountId
+    id: KeyId
+    running: int
+    windows: bytes
+    spent: int
+    cap: str | None
+    budgets: str
+
+
+def account_row(state: AccountState) -> AccountRow:
+    """An account's totals and gates, to write."""
     books, gate = state.books, state.gate
-    return (
+    return AccountRow(
         books.account_id,
         books.available,
         books.held,
@@ -126,10 +155,10 @@ def account_columns(state: AccountState) -> tuple[object, ...]:
     )
 
 
-def key_columns(state: KeyState) -> tuple[object, ...]:
-    """The columns of `part_keys`."""
+def key_row(state: KeyState) -> KeyRow:
+    """A key's counters, to write."""
     gate = state.gate
-    return (
+    return KeyRow(
         gate.account_id,
         gate.id,
         gate.running,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from farebox.admission.batch import AccountState, Batch, KeyState
 from farebox.faults import LawBroken, LedgerUnavailable
@@ -25,6 +26,9 @@ _COUNTED = frozenset({"opened", "extended", "ended", "charged", "entered", "clai
 
 Known = asyncpg.PostgresError
 """What PostgreSQL itself says no with: the connection is still good."""
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class ChangedMeanwhile(Exception):
@@ -152,10 +156,10 @@ class LedgerSession:
         return await self._write_parts(batch)
 
     async def _write_parts(self, batch: Batch) -> int:
-        names, columns = _parts_of(batch)
+        names, rows = _parts_of(batch)
         if not names:
             return await self.catalogue_version()
-        row = await self._connection.fetchrow(self._text(names), *columns)
+        row = await self._connection.fetchrow(self._text(names), *rows)
         if row is None:
             raise LawBroken(7, "the writing statement answered nothing")
         for name in names:
@@ -186,25 +190,19 @@ async def _take_boot(connection: Connection, boot_id: str) -> int:
     return number
 
 
-def _parts_of(batch: Batch) -> tuple[tuple[str, ...], list[Sequence[object]]]:
-    """Which parts the batch needs, and the arrays for them."""
-    names: list[str] = []
-    columns: list[Sequence[object]] = []
-    accounts = [ledger_rows.account_columns(state) for state in batch.accounts.values() if state.changed]
-    keys = [ledger_rows.key_columns(state) for state in batch.keys.values() if state.changed]
-    rows_of = {"accounts": accounts, "keys": keys} | {name: getattr(batch.writes, name) for name in _PARTS}
-    for name, rows in rows_of.items():
-        if rows:
-            names.append(name)
-            columns += zip(*rows, strict=True)
-    return tuple(names), columns
+def _parts_of(batch: Batch) -> tuple[tuple[str, ...], list[str]]:
+    """Which parts of the writing statement the batch needs, and the rows of each as JSON."""
+    rows_of: dict[str, Sequence[object]] = {
+        "accounts": [ledger_rows.account_row(state) for state in batch.accounts.values() if state.changed],
+        "keys": [ledger_rows.key_row(state) for state in batch.keys.values() if state.changed],
+    }
+    rows_of |= {name: getattr(batch.writes, name) for name in _PARTS}
+    names = tuple(name for name, rows in rows_of.items() if rows)
+    return names, [_encode(rows_of[name]).decode() for name in names]
 
 
 def _compose(sql: Any, names: tuple[str, ...]) -> str:
-    """The writing statement of these parts, its parameters numbered through."""
-    body = ",\n".join(sql[f"part_{name}"] for name in names)
-    pieces = body.split("$::")
-    numbered = pieces[0] + "".join(f"${index}::{piece}" for index, piece in enumerate(pieces[1:], 1))
-    results = {"accounts": "accounts_written", "keys": "keys_written"}
-    counts = ", ".join(f"(SELECT count(*) FROM {results.get(name, name)}) AS {name}" for name in names)  # noqa: S608 - names of our own parts
-    return f"WITH {numbered}\nSELECT {counts}, (SELECT version FROM catalogue_state) AS catalogue"  # noqa: S608 - as above
+    """The writing statement of these parts; each part's rows are one parameter."""
+    parts = ",\n".join(sql[f"part_{name}"].replace("$rows", f"${place}") for place, name in enumerate(names, 1))
+    counts = ", ".join(f"(SELECT count(*) FROM {name}_written) AS {name}" for name in names)  # noqa: S608 - names of our own parts
+    return f"WITH {parts}\nSELECT {counts}, (SELECT version FROM catalogue_state) AS catalogue"  # noqa: S608 - as above
