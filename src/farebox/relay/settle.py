@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from farebox.admission.commands import Capture, Ended, Void
+from farebox.admission.refusals import Refusal
 from farebox.faults import LawBroken, LedgerUnavailable
 from farebox.money import Nano
 from farebox.relay.counting import count_input
@@ -158,6 +159,8 @@ class Settler:
         job.trace.settling_at = time.monotonic()
         try:
             ended = await self._writer.submit(command, patience_s=CAPTURE_PATIENCE_S)
+            if isinstance(ended, Refusal):
+                raise LedgerUnavailable("the hold had ended, and its idempotency key was given back")
         except LedgerUnavailable:
             job.trace.stamp = Stamp.LEDGER_UNAVAILABLE.value
             task = asyncio.create_task(self._resolve_later(job, fetchable=fetchable))

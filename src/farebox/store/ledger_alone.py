@@ -2,7 +2,8 @@
 
 Where the group commit guesses from what a process remembers, this reads: the hold as it is,
 the account's lots, and whether the command already took effect. A replay returns what was
-decided before (Law 9); work that ends after its hold did becomes a late charge.
+decided before (Law 9); work that ends after its hold did becomes a late charge, unless it had an idempotency key,
+which was given back with the hold: then it is refused, and its answer is not handed over.
 """
 
 from __future__ import annotations
@@ -169,7 +170,10 @@ async def _decide(session: LedgerSession, desk: Batch, command: Command) -> Answ
         return desk.decide(msgspec.structs.replace(command, open=current))
     if isinstance(command, Void) or not await session.charges_of(command.open.hold.account_id, hold_of(command)):
         raise LawBroken(2, f"{hold_of(command)} is not open and has left no charge")
-    return desk.decide(LateCharge(command)) if isinstance(command, Capture) else _ENDED_ALREADY
+    if isinstance(command, Capture) and not command.keyed:
+        return desk.decide(LateCharge(command))
+    # The end of a keyed request's hold gave its key back: whoever repeats it pays, and must not pay twice (Law 9).
+    return _ENDED_ALREADY
 
 
 class LockedAccount:
