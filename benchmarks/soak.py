@@ -16,19 +16,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
 from tests.faults.comparison import Hit
 from tests.faults.crash_site import CrashSite, Reckoning, now_us
 from tests.faults.load import Load
-from tests.faults.node import Node, lives, postmaster_of, until
+from tests.faults.node import Node, below, lives, postmaster_of, until
 
 from farebox.store.embedded import EmbeddedPostgres
 
 BETWEEN_S = (0.5, 4.0)
 TOP_UP_EVERY_S = 7.0
 FROZEN_S = 5.0
+DATABASE_FROZEN_S = (3.0, 24.0)
 ORPHANS_S = 90.0
 TELL_EVERY_S = 10.0
 FAILED = 1
@@ -48,6 +50,7 @@ class Soak:
             (5, self._kill_a_supervisor),
             (10, self._kill_the_database),
             (7, self._freeze),
+            (4, self._freeze_the_database),
             (8, self._stop),
         ]
 
@@ -105,6 +108,14 @@ class Soak:
     async def _freeze(self) -> None:
         await self._site.freeze(self._a_gateway(), FROZEN_S)
 
+    async def _freeze_the_database(self) -> None:
+        """For a moment, or for longer than an answer's end waits for the ledger."""
+        first = postmaster_of(self._folder)
+        pids = [first, *below(first)]
+        _signal(pids, signal.SIGSTOP)
+        await asyncio.sleep(self._site.dice.choice(DATABASE_FROZEN_S))
+        _signal(pids, signal.SIGCONT)
+
     async def _stop(self) -> None:
         node = self._a_gateway()
         began_us = now_us()
@@ -129,6 +140,12 @@ class Soak:
             print(
                 f"{time.monotonic() - began:4.0f} s  {len(load.attempts)} requests, {dict(self.happened)}", flush=True
             )
+
+
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 async def soak(folder: Path, *, minutes: float, seed: int) -> int:

@@ -207,8 +207,8 @@ def _judge(attempt: Attempt, hold_id: str, hits: Sequence[Hit], books: Books, fi
             committed_us = books.charges[hold_id][-1]["ended_us"]
             if hit.from_us - committed_us > MOMENT_US:
                 yield f"Law 3: charged {hit.from_us - committed_us} µs before the {hit.what}, and never answered"
-    elif charged:
-        yield "an answer that is none was charged"
+    elif charged and attempt.ask.idempotency_key is None:
+        yield "an answer that is none was charged"  # with a key, the answer can still be fetched: see `_once`
 
 
 def _complete(attempt: Attempt, hold_id: str, books: Books, figures: Figures) -> Iterator[str]:

@@ -50,7 +50,7 @@ class Node:
     @property
     def workers(self) -> list[int]:
         """The processes below the first one; PostgreSQL and its own are none of them."""
-        return [pid for pid in _below(self.pid) if not _is_postgres(pid)]
+        return [pid for pid in below(self.pid) if not _is_postgres(pid)]
 
     def start(self) -> None:
         with open(self.log, "ab") as log:
@@ -157,12 +157,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _below(root: int) -> list[int]:
+def below(root: int) -> list[int]:
+    """The children of a process, and theirs."""
     found: list[int] = []
     for file in Path(f"/proc/{root}/task").glob("*/children"):
         with suppress(OSError):
             for pid in map(int, file.read_text().split()):
-                found += [pid, *_below(pid)]
+                found += [pid, *below(pid)]
     return found
 
 
