@@ -54,6 +54,18 @@ async def test_a_silent_database_admits_nothing_and_patience_is_kept(desk: Ledge
     await opened(writer, customer, CREDIT)
 
 
+async def test_a_connection_that_stays_silent_is_given_up_for_another(desk: LedgerDesk, wire: CutWire) -> None:
+    """As when a firewall forgets it: nothing ever says that it is gone."""
+    writer = await desk.node(wire.dsn)
+    customer = await desk.customer(CREDIT)
+    hold = await opened(writer, customer, 1_000)
+    wire.mute_open()
+    started = time.monotonic()
+    assert (await capture(writer, hold, 700)).amount == 700
+    assert time.monotonic() - started < 8
+    assert wire.connections == 2
+
+
 async def test_an_answer_waits_for_its_capture_until_the_database_is_back(desk: LedgerDesk, wire: CutWire) -> None:
     writer = await desk.node(wire.dsn)
     customer = await desk.customer(CREDIT)

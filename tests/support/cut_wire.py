@@ -57,6 +57,8 @@ class CutWire:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._open: set[asyncio.StreamWriter] = set()
+        self._lines: set[_Line] = set()
+        self._closed = asyncio.Event()
 
     def cut(self, step: str, moment: Moment) -> None:
         """Cut once at the next such step."""
@@ -68,6 +70,11 @@ class CutWire:
 
     def resume(self) -> None:
         self._flowing.set()
+
+    def mute_open(self) -> None:
+        """Silence the connections that are open now, for good; new ones pass."""
+        for line in self._lines:
+            line.mute = True
 
     def cut_now(self) -> None:
         """Cut every connection at once."""
@@ -84,6 +91,7 @@ class CutWire:
         ends = {writer, server_writer}
         self._open |= ends
         line = _Line(self, reader, server_writer)
+        self._lines.add(line)
         back = asyncio.create_task(line.back(server_reader, writer))
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
@@ -92,12 +100,19 @@ class CutWire:
             if line.deaf:
                 await asyncio.wait({back}, timeout=5)
             back.cancel()
+            self._lines.discard(line)
             self._open -= ends
             for end in ends:
                 end.transport.abort()
 
-    async def until_flowing(self) -> None:
-        await self._flowing.wait()
+    async def until_flowing(self, line: _Line) -> None:
+        await (self._closed.wait() if line.mute else self._flowing.wait())
+
+    def close(self) -> None:
+        """The end of it: whoever is silenced goes on, to find itself cut."""
+        self._closed.set()
+        self._flowing.set()
+        self.cut_now()
 
 
 class _Line:
@@ -108,6 +123,7 @@ class _Line:
         self._client = client
         self._server = server
         self._prepared: dict[bytes, str] = {}
+        self.mute = False
         self.deaf = False
         """Cut after a step: what the server answers goes nowhere."""
 
@@ -118,7 +134,7 @@ class _Line:
         while True:
             head = await self._client.readexactly(5)
             body = await self._client.readexactly(int.from_bytes(head[1:], "big") - 4)
-            await self._wire.until_flowing()
+            await self._wire.until_flowing(self)
             cut = self._cut_at(head[:1], body)
             if cut is not None and cut.moment is Moment.BEFORE:
                 return
@@ -131,7 +147,7 @@ class _Line:
     async def back(self, server: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         """Server to client; what it answers to a step that is cut after shows that the step is done."""
         while chunk := await server.read(65536):
-            await self._wire.until_flowing()
+            await self._wire.until_flowing(self)
             if self.deaf:
                 return
             client.write(chunk)
@@ -182,7 +198,6 @@ async def open_wire(dsn: str) -> AsyncIterator[CutWire]:
         try:
             yield wire
         finally:
-            wire.resume()
-            wire.cut_now()
+            wire.close()
             server.close()
             await server.wait_closed()

@@ -28,6 +28,7 @@ Known = asyncpg.PostgresError
 """What PostgreSQL itself says no with: the connection is still good."""
 
 
+_ROLLBACK_S = 2
 _encode = msgspec.json.Encoder().encode
 
 
@@ -94,7 +95,7 @@ class LedgerSession:
         """Undo what is not committed and leave no transaction open."""
         if self._chained:
             self._chained = False
-            await self._connection.execute("ROLLBACK")
+            await self._connection.execute("ROLLBACK", timeout=_ROLLBACK_S)
 
     async def lock(
         self, pairs: Iterable[tuple[AccountId, KeyId]]

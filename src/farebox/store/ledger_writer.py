@@ -38,8 +38,8 @@ ATTEMPT_S = 5.0
 """Longer than the server lets a statement run: what takes longer is a connection that has gone silent."""
 _IDLE_S = 0.5
 _RETRY_S = 0.05
-_SWEEP_S = 0.05
-"""How exactly patience is measured: one timer for all who wait is cheaper than one for each."""
+_TICK_S = 0.05
+"""How exactly patience is measured: one timer for everything is cheaper than one for each command and attempt."""
 
 
 class Observer(Protocol):
@@ -65,7 +65,8 @@ class LedgerWriter:
         self._wake = asyncio.Event()
         self._session: LedgerSession | None = None
         self._task: asyncio.Task[None] | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._ticking: asyncio.TimerHandle | None = None
+        self._since = 0.0
         self._stop_by: float | None = None
         self._last_commit = 0.0
         self._clock_offset_us = 0
@@ -76,7 +77,10 @@ class LedgerWriter:
 
     async def start(self) -> None:
         """Connect and begin to work. Raises `LedgerUnavailable`."""
-        await self._connected()
+        try:
+            await self._connected()
+        except TimeoutError as error:
+            raise LedgerUnavailable("the database does not answer") from error
         self._task = asyncio.create_task(self._run(), name="ledger-writer")
 
     async def stop(self) -> None:
@@ -130,21 +134,26 @@ class LedgerWriter:
             raise LedgerUnavailable("the ledger writer does not run")
         self._queue.append(item)
         self._wake.set()
-        if self._sweeper is None:
-            self._sweep()
 
-    def _sweep(self) -> None:
-        """Callers whose patience has ended hear so, whatever the writer waits for."""
+    def _tick(self) -> None:
+        """Whatever the writer waits for: callers hear when their patience has ended, an attempt on a connection
+        that fell silent is broken off, and an idle connection is looked after."""
         now = time.monotonic()
         for item in (*self._in_hand, *self._queue):
             if item.deadline <= now:
                 give_up(item)
-        busy = self._in_hand or self._queue
-        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep) if busy else None
+        if self._in_hand:
+            if now - self._since > ATTEMPT_S and self._session is not None:
+                self._session.abandon()
+        elif not self._queue and now - self._since > _IDLE_S:
+            self._since = now
+            self._wake.set()
+        self._ticking = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
 
     # The loop -------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        self._tick()
         try:
             while self._queue or await self._wait():
                 if self._stop_by is not None and time.monotonic() > self._stop_by:
@@ -152,19 +161,19 @@ class LedgerWriter:
                 await self._pace()
                 await self._settle_next()
         finally:
+            if self._ticking is not None:
+                self._ticking.cancel()
             for item in (*self._in_hand, *self._queue):
                 reject(item, LedgerUnavailable("the ledger writer has stopped"))
 
     async def _wait(self) -> bool:
-        """Sleep until there is work; False when stopping."""
+        """Sleep until there is work, resting now and then; False when stopping."""
         while not self._queue:
             if self._stop_by is not None:
                 return False
             self._wake.clear()
-            try:
-                async with asyncio.timeout(_IDLE_S):
-                    await self._wake.wait()
-            except TimeoutError:
+            await self._wake.wait()
+            if not self._queue:
                 await self._rest()
         return True
 
@@ -173,9 +182,7 @@ class LedgerWriter:
         if self._session is not None and self._session.is_lost:
             self._lose(LedgerUnavailable("the idle connection broke"))
         try:
-            session = await self._connected()
-            async with asyncio.timeout(ATTEMPT_S):
-                await session.rollback()
+            await (await self._connected()).rollback()
         except (*GONE, Known, LedgerUnavailable) as error:
             self._lose(error)
 
@@ -221,11 +228,9 @@ class LedgerWriter:
 
     async def _attempt(self, items: Sequence[Waiting | Solo], settling: Awaitable[None]) -> None:
         """Settle; whatever fails for a reason that may pass is tried again, each item alone."""
-        self._in_hand = items
-        alone = isinstance(items[0], Solo) or items[0].alone
+        self._in_hand, self._since = items, time.monotonic()
         try:
-            async with asyncio.timeout(ATTEMPT_S):
-                await settling
+            await settling
         except (*GONE, LedgerUnavailable) as error:
             self._lose(error)
             self._again(items)
@@ -236,12 +241,12 @@ class LedgerWriter:
         except Exception as error:
             # A broken law or a mistake of ours: alone, only the culprit's caller hears of it.
             await self._undo(error)
-            if alone:
+            if items[0].alone:
                 reject(items[0], _as_broken_law(error))
             else:
                 self._again(items)
         finally:
-            self._in_hand = ()
+            self._in_hand, self._since = (), time.monotonic()
 
     def _again(self, items: Iterable[Waiting | Solo]) -> None:
         for item in items:
@@ -312,7 +317,8 @@ class LedgerWriter:
 
     async def _connected(self) -> LedgerSession:
         if self._session is None:
-            self._session = await LedgerSession.open(self._dsn, self._boot_id)
+            async with asyncio.timeout(ATTEMPT_S):
+                self._session = await LedgerSession.open(self._dsn, self._boot_id)
             self.boot = self._session.boot
         return self._session
 
@@ -326,8 +332,7 @@ class LedgerWriter:
         self._observer.ledger_failed(type(error).__name__)
         try:
             if self._session is not None:
-                async with asyncio.timeout(ATTEMPT_S):
-                    await self._session.rollback()
+                await self._session.rollback()
         except Exception as lost:
             self._lose(lost)
 
