@@ -103,6 +103,34 @@ def test_an_account_locked_elsewhere_holds_back_the_end_too(shop: Shop, module_d
     assert shop.charge(customer).amount == REPORTED
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_shutdown_in_the_moment_of_the_charge_still_brings_the_last_byte(database: str, stream: bool) -> None:
+    with open_site(database, drain_timeout_s=1) as site, ScriptedUpstream() as upstream:
+        shop = Shop(site.gateway, upstream, site.gateway.channel(upstream.base_url, models=UPSTREAM_NAMES))
+        customer = shop.customer()
+        upstream.play((chat_stream() if stream else chat_answer()).after(0.2))
+        with shop.stream(customer) if stream else shop.line(customer) as line, ThreadPoolExecutor() as pool:
+            until(lambda: upstream.seen)
+            site.silence()
+            until(lambda: upstream.seen[0].answered_at is not None)
+            stopping = pool.submit(site.gateway.stop)
+            time.sleep(1.6)  # its patience with running requests has ended: they are cancelled
+            site.resume()
+            body = line.rest()
+            stopping.result(20)
+        assert body.endswith(b"data: [DONE]\n\n") if stream else b"A short answer" in body
+        (row,) = asyncio.run(_charges(database, customer.account_id))
+        assert (row["ended"], row["amount"]) == ("captured", REPORTED)
+
+
+async def _charges(dsn: str, account_id: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetch("SELECT ended, amount FROM charges WHERE account_id = $1", account_id)
+    finally:
+        await connection.close()
+
+
 # Gone -----------------------------------------------------------------------------------------------
 
 

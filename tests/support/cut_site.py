@@ -66,9 +66,9 @@ def _wire_in_a_thread(dsn: str) -> Generator[tuple[CutWire, asyncio.AbstractEven
 
 
 @contextmanager
-def open_site(dsn: str) -> Generator[Site]:
+def open_site(dsn: str, **settings: object) -> Generator[Site]:
     """A gateway that reaches its database over a wire only, with the models of a shop."""
-    with _wire_in_a_thread(dsn) as (wire, loop), running_gateway(wire.dsn) as gateway:
+    with _wire_in_a_thread(dsn) as (wire, loop), running_gateway(wire.dsn, **settings) as gateway:
         sell(gateway, *MODELS)
         site = Site(wire, loop)
         site.gateway = gateway

@@ -25,7 +25,7 @@ from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.admission.state import Stale
 from farebox.faults import LawBroken, LedgerUnavailable
 from farebox.ids import hold_of
-from farebox.relay.ask import Answered, Ask, Client, Refused, Reply, Standing, Streamed
+from farebox.relay.ask import Answered, Ask, Client, Refused, Reply, Standing, Streamed, TooSlow
 from farebox.relay.buffered import Buffered, ledger_refusal
 from farebox.relay.counting import bound_input
 from farebox.relay.job import Described, Job, Stamp, Trace
@@ -199,7 +199,8 @@ class Relay:
         if not earlier.stream:
             return Answered(earlier.body, standing, None, [], replayed=True)
         await client.begin(standing, 0, [(b"idempotent-replayed", b"true")])
-        await client.write(earlier.body)
+        with contextlib.suppress(TooSlow):
+            await client.write(earlier.body)
         await client.end()
         return Streamed()
 

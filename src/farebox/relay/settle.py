@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from farebox.admission.commands import Capture, Ended, Void
+from farebox.admission.commands import Answer, Capture, Ended, Void
 from farebox.admission.refusals import Refusal
 from farebox.faults import LawBroken, LedgerUnavailable
 from farebox.money import Nano
@@ -158,7 +158,7 @@ class Settler:
     async def _end(self, job: Job, command: Capture | Void, stamp: Stamp, *, fetchable: bool = False) -> Ended:
         job.trace.settling_at = time.monotonic()
         try:
-            ended = await self._writer.submit(command, patience_s=CAPTURE_PATIENCE_S)
+            ended = await self._submit(command)
             if isinstance(ended, Refusal):
                 raise LedgerUnavailable("the hold had ended, and its idempotency key was given back")
         except LedgerUnavailable:
@@ -173,6 +173,16 @@ class Settler:
         job.trace.settled_at = time.monotonic()
         self._committed(job, ended)
         return ended
+
+    async def _submit(self, command: Capture | Void) -> Answer:
+        """Also when shutdown cancels the request meanwhile: its end is under way, so its last byte is due.
+
+        The same command again has the first one's result (Law 9).
+        """
+        try:
+            return await self._writer.submit(command, patience_s=CAPTURE_PATIENCE_S)
+        except asyncio.CancelledError:
+            return await self._writer.submit(command, patience_s=CAPTURE_PATIENCE_S)
 
     async def _resolve_later(self, job: Job, *, fetchable: bool) -> None:
         """The customer got an error: void the hold, as often as it takes.
