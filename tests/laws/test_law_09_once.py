@@ -20,14 +20,15 @@ from tests.support.ledger_desk import (
     void,
 )
 
-from farebox.admission.commands import Opened, Refused
-from farebox.admission.refusals import RefusalCode
+from farebox.admission.commands import Capture, Opened, Refused
+from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.faults import LawBroken
 from farebox.ids import LotId, MoveId
 from farebox.ledger.commands import Effects, LedgerRefusal, Purchase, RefundBack, RefundDone, RefundStart
 from farebox.money import Nano
 from farebox.store.accounts import Accounts, Moved
 from farebox.store.id_source import new_id
+from farebox.store.leases import Leases
 
 STEPS = [(step, moment) for step in (Step.BEGIN, Step.WRITE, Step.COMMIT, "remember", "lots") for moment in Moment]
 WORDS = {"remember": "INSERT INTO once", "lots": "INSERT INTO lots"}
@@ -177,6 +178,21 @@ async def test_a_key_whose_caller_left_before_it_began_is_free_again(desk: Ledge
     await until(lambda: desk.held(customer), 0)
     await until(lambda: desk.owner.fetchval("SELECT count(*) FROM idempotency"), 0)
     await opened(writer, customer, CREDIT, claim=claim("order-7"))
+
+
+async def test_a_keyed_request_whose_hold_ended_meanwhile_is_not_charged_beside_its_repetition(
+    desk: LedgerDesk,
+) -> None:
+    """The end of its hold gave the key back; whoever used it again pays, and pays once."""
+    writer = await desk.node()
+    customer = await desk.customer(CREDIT)
+    first = await opened(writer, customer, 10, claim=claim("order-7"), hold_ttl_us=1)
+    await Leases(desk.pool, writer).look()
+    again = await opened(writer, customer, 10, claim=claim("order-7"))
+    late = Capture(first, Nano(5), 1, "provider", "{}", keyed=True)
+    assert isinstance(await writer.submit(late, patience_s=10), Refusal)
+    await capture(writer, again, 5, keyed=True)
+    assert await desk.available(customer) == CREDIT - 5
 
 
 def _move() -> MoveId:
