@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -245,3 +246,35 @@ def test_slots_come_back_after_every_kind_of_end(shop: Shop) -> None:
 def running(gateway: Gateway) -> int:
     """Requests the books think are under way."""
     return gateway.call(gateway.books.pool.fetchval("SELECT coalesce(sum(running), 0) FROM accounts"))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_leaving_at_any_moment_ends_every_hold_once_and_frees_every_slot(shop: Shop, seed: int) -> None:
+    customer, dice = shop.customer(), random.Random(seed)
+    with shop.another(priority=9, concurrency=6, bills_after_disconnect=seed == 2) as upstream:
+        remove_channel(shop.gateway, shop.channel_id)
+        upstream.always(
+            lambda seen: (chat_stream(pause_s=0.01) if seen.json().get("stream") else chat_answer()).after(
+                dice.choice((0, 0.02, 0.1))
+            )
+        )
+
+        def ask_and_leave(number: int) -> None:
+            moment, keyed = dice.uniform(0, 0.3), {"idempotency-key": f"{seed} {number}"} if number % 5 == 0 else {}
+            asking = shop.line if number % 4 == 0 else shop.stream
+            with asking(customer, headers=keyed, text=f"question {number}") as line:
+                if number % 3 == 0:
+                    line.rest()
+                time.sleep(moment)
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(ask_and_leave, range(60)))
+        until(lambda: running(shop.gateway) == 0, "a request still runs", within_s=10)
+        charges = shop.charges(customer)
+        assert len({charge.hold_id for charge in charges}) == len(charges) <= 60
+        assert shop.gateway.available(customer) == 10**10 - sum(charge.amount for charge in charges)
+        upstream.always(chat_answer())
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda _: shop.chat(customer), range(6)))
+        assert {answer.status for answer in answers} == {200}
+        assert max(int(answer.headers["x-queue-wait-ms"]) for answer in answers) < 500
