@@ -35,7 +35,7 @@ INPUT, OUTPUT, CACHED = 1_000, 3_000, 250
 A_CALL = 50_000_000
 """Nanocredits for one call of `calls`."""
 CHAT = "/v1/chat/completions"
-WAIT_S = 5.0
+WAIT_S = 15.0
 
 _BY_TOKEN = RateCard(rates={Meter.INPUT: "1", Meter.CACHED_INPUT: "0.25", Meter.OUTPUT: "3"})
 _BY_CALL = RateCard(call_price=CallPrice("0.05", CallUnit.CALL, 65_536))
