@@ -92,6 +92,8 @@ class Books:
     accounts: list[Any] = field(default_factory=list)
     capped_keys: list[Any] = field(default_factory=list)
     open_holds: list[str] = field(default_factory=list)
+    claims: dict[str, str] = field(default_factory=dict)
+    """Idempotency keys by the hold that has them."""
 
     def charged(self, hold_id: str) -> int:
         """What the request cost the customer and the operator together, less what was given back."""
@@ -109,6 +111,8 @@ async def read_books(dsn: str) -> Books:
             for row in await connection.fetch("SELECT corrects, amount FROM entries WHERE corrects IS NOT NULL"):
                 books.given_back["hold_" + row["corrects"].removeprefix("mov_")] = row["amount"]
             books.open_holds = [row["id"] for row in await connection.fetch("SELECT id FROM holds")]
+            claims = await connection.fetch("SELECT hold_id, key FROM idempotency")
+            books.claims = {row["hold_id"]: row["key"] for row in claims}
             books.accounts = await connection.fetch(_ACCOUNTS)
             books.capped_keys = await connection.fetch(_CAPPED_KEYS)
             return books
@@ -167,7 +171,7 @@ def _figures(attempts: Sequence[Attempt], hits: Sequence[Hit], books: Books) -> 
 
 
 def _matched(attempts: Sequence[Attempt], books: Books) -> tuple[dict[int, str], list[str]]:
-    """The hold of each attempt: by its request id, or, where none was heard, by its key and its time."""
+    """The hold of each attempt: by its request id, or, where none was heard, by its keys and its time."""
     matched: dict[int, str] = {}
     silent: dict[str, list[Attempt]] = defaultdict(list)
     unknown = dict(books.charges)
@@ -181,7 +185,13 @@ def _matched(attempts: Sequence[Attempt], books: Books) -> tuple[dict[int, str],
     wrong: list[str] = []
     for hold_id, rows in unknown.items():
         opened_us, candidates = rows[0]["opened_us"], silent[rows[0]["key_id"]]
-        began = [each for each in candidates if each.began_us - SLACK_US <= opened_us]
+        began = [
+            each
+            for each in candidates
+            if each.began_us - SLACK_US <= opened_us
+            # A key goes with the charge: without one it was another request, or should not have been charged.
+            and (each.ask.idempotency_key == books.claims.get(hold_id) or not books.charged(hold_id))
+        ]
         if began:
             candidates.remove(began[-1])
             matched[id(began[-1])] = hold_id

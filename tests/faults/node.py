@@ -14,13 +14,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from tests.faults.wire import NotReached, exchange
 
-READY_S = 30.0
+READY_S = 60.0
+STARTS = 2
 POLL_S = 0.02
 PR_SET_PDEATHSIG = 1
 
@@ -64,8 +65,9 @@ class Node:
             )
 
     async def ready(self) -> None:
-        """Wait until it answers that it is ready."""
-        await until(self._answers, READY_S, f"node {self.port} is not ready")
+        """Wait until it answers that it is ready. One that gave up is started again, as systemd would."""
+        starts = iter(range(STARTS))
+        await until(lambda: self._answers(starts), READY_S, f"node {self.port} is not ready")
 
     async def run(self) -> None:
         self.start()
@@ -105,9 +107,11 @@ class Node:
         if self._process is not None and self._process.poll() is None:
             self.kill()
 
-    async def _answers(self) -> bool:
+    async def _answers(self, starts: Iterator[int]) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, f"node {self.port} ended:\n{self.said()}"
+        if self._process.poll() is not None:
+            assert next(starts, None) is not None, f"node {self.port} ended:\n{self.said()}"
+            self.start()
         with suppress(NotReached):
             heard = await exchange(self.port, "GET", "/readyz", within_s=2)
             return heard.status == 200
