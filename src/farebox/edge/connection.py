@@ -87,14 +87,23 @@ class Connection:
         self._live.add(self)
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
 
+    @property
+    def takes_at_once(self) -> bool:
+        exchange = self.exchange
+        return exchange is not None and exchange.is_quick and not exchange.connection.lost
+
+    def write_at_once(self, events: bytes) -> None:
+        self._last = self._loop.time()
+        if self.exchange is not None:
+            self.exchange.write(events)
+
     async def write(self, events: bytes) -> None:
         if not events or self.left:
             return
-        self._last = self._loop.time()
-        exchange = self.exchange
-        if exchange is not None and exchange.is_quick:
-            exchange.write(events)
+        if self.takes_at_once:
+            self.write_at_once(events)
             return
+        self._last = self._loop.time()
         await self._wait_for_reader()
         await self._send({"type": "http.response.body", "body": events, "more_body": True})
 

@@ -111,6 +111,15 @@ class Client(Protocol):
         """Start a stream of server-sent events."""
         ...
 
+    @property
+    def takes_at_once(self) -> bool:
+        """The client is there and reads as fast as it is written to."""
+        ...
+
+    def write_at_once(self, events: bytes) -> None:
+        """As `write`, without waiting; only while `takes_at_once`."""
+        ...
+
     async def write(self, events: bytes) -> None:
         """Send whole events; waits while the client is slow. After it left, does nothing.
 

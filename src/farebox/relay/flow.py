@@ -57,8 +57,8 @@ class Stream:
     """See the module. `starts`, then `run`, then `ending`."""
 
     __slots__ = (
-        "_first", "_growing", "_writer", "cancelled", "client", "count", "exhausted", "job", "meter", "record", "sent",
-        "trouble", "watch",
+        "_first", "_growing", "_mishap", "_writer", "cancelled", "client", "count", "exhausted", "job", "meter", "record",
+        "sent", "trouble", "watch",
     )  # fmt: skip
 
     def __init__(self, job: Job, sent: Sent, client: Client, writer: LedgerWriter) -> None:
@@ -76,6 +76,8 @@ class Stream:
         self._writer = writer
         self._first = b""
         self._growing: asyncio.Task[Extended | None] | None = None
+        self._mishap: Fault | None = None
+        """What went wrong where nothing may be raised."""
 
     async def starts(self) -> bool:
         """Wait for something to show; False when the upstream failed before it, so that another may be tried."""
@@ -154,9 +156,32 @@ class Stream:
                 self.exhausted = not await self._grow(watch)
                 if self.exhausted:
                     return
-            chunk = await response.next_chunk()
+            chunk = await response.next_chunk(self._at_once)
+            if self._mishap is not None:
+                raise self._mishap
             ended = chunk is None
             ready = meter.end() if chunk is None else meter.feed(chunk)
+
+    def _at_once(self, chunk: bytes) -> bytes | None:
+        """Pass a chunk on in the moment it arrives, which is all that most of them need.
+
+        Answers what `_pass_on` must look at: the chunk itself where the client cannot take it or its answer is
+        recorded, nothing but its attention where counting, the hold or an error is due; None otherwise.
+        """
+        client, meter, watch = self.client, self.meter, self.watch
+        if self.record is not None or not client.takes_at_once:
+            return chunk
+        try:
+            ready = meter.feed(chunk)
+        except Fault as mishap:
+            self._mishap = mishap
+            return b""
+        if ready:
+            client.write_at_once(ready)
+        if meter.upstream_error is not None or self.count.must_drain:
+            return b""
+        due = watch is not None and meter.output.bytes_so_far >= watch.check_at_bytes
+        return b"" if due else None
 
     async def _grow(self, watch: HoldWatch) -> bool:
         """Hold more as output flows; False when all that is held is used up.

@@ -8,12 +8,13 @@ HTTP says it must; every other end is a fault, raised after the pieces that came
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from farebox.upstream.trouble import AnswerCut, AnswerTooLarge, UpstreamFault
 
 BUFFER_BYTES = 64 * 1024
+AtOnce = Callable[[bytes], bytes | None]
 
 
 class Source(Protocol):
@@ -34,7 +35,18 @@ class Response:
     `pieces`, `buffered`, `paused`, `complete` and `fault` are the connection's side of it.
     """
 
-    __slots__ = ("_source", "_waiter", "buffered", "complete", "fault", "headers", "paused", "pieces", "status")
+    __slots__ = (
+        "_at_once",
+        "_source",
+        "_waiter",
+        "buffered",
+        "complete",
+        "fault",
+        "headers",
+        "paused",
+        "pieces",
+        "status",
+    )
 
     def __init__(self, source: Source, waiter: asyncio.Future[None]) -> None:
         self.status = 0
@@ -46,10 +58,13 @@ class Response:
         self.fault: UpstreamFault | None = None
         self._source = source
         self._waiter: asyncio.Future[None] | None = waiter
+        self._at_once: AtOnce | None = None
 
-    async def next_chunk(self) -> bytes | None:
+    async def next_chunk(self, at_once: AtOnce | None = None) -> bytes | None:
         """All that arrived since the last call, waiting if that is nothing; `None` at the end of the body.
 
+        `at_once` is offered what arrives meanwhile, in the moment of its arrival, which spares the reader to
+        be woken: it answers what of it the reader must look at, or None to go on waiting. It may not raise.
         Raises `AnswerCut`, `AnswerInvalid` or `TimedOut` when there will be no proper end.
         """
         while not self.pieces:
@@ -57,6 +72,7 @@ class Response:
                 raise self.fault
             if self.complete:
                 return None
+            self._at_once = at_once
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         return self._take()
@@ -92,7 +108,13 @@ class Response:
         """Tell the reader, if one waits, that there is news."""
         waiter = self._waiter
         if waiter is not None:
-            self._waiter = None
+            if self._at_once is not None and self.pieces and not self.complete and self.fault is None:
+                left = self._at_once(self._take())
+                if left is None:
+                    return
+                self.pieces.append(left)
+                self.buffered += len(left)
+            self._waiter = self._at_once = None
             if not waiter.done():
                 waiter.set_result(None)
 
