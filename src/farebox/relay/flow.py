@@ -57,8 +57,8 @@ class Stream:
     """See the module. `starts`, then `run`, then `ending`."""
 
     __slots__ = (
-        "_first", "_growing", "_mishap", "_writer", "cancelled", "client", "count", "exhausted", "job", "meter", "record",
-        "sent", "trouble", "watch",
+        "_first", "_growing", "_mishap", "_writer", "cancelled", "client", "count", "exhausted", "job", "meter",
+        "record", "sent", "trouble", "watch",
     )  # fmt: skip
 
     def __init__(self, job: Job, sent: Sent, client: Client, writer: LedgerWriter) -> None:
