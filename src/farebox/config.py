@@ -98,7 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     body_limit_bytes: Annotated[Count, Row("Largest request body.")] = 32 * 1024 * 1024
     max_connections: Annotated[Count, Row("Client connections open at once, per worker.")] = 4096
-    upstream_connections: Annotated[Count, Row("Connections to one upstream host, per worker.")] = 1024
+    upstream_connections: Annotated[Count, Row("Connections to one upstream host, per worker.")] = 4096
     trusted_proxies: Annotated[
         tuple[str, ...],
         Row("Networks whose X-Forwarded-For is believed, as CIDR.", default="none"),
