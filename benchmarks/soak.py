@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -148,25 +149,31 @@ def _signal(pids: list[int], number: int) -> None:
             os.kill(pid, number)
 
 
-async def soak(folder: Path, *, minutes: float, seed: int) -> int:
-    """Run, print what came of it; the exit code."""
+def soak(folder: Path, *, minutes: float, seed: int) -> int:
+    """Run, print what came of it, audit as an operator would; the exit code."""
     with EmbeddedPostgres(folder) as server:
-        async with CrashSite(server.dsn, folder, seed=seed, workers=2, embedded=True) as site:
-            run = Soak(site, folder)
-            reckoning = await run.run(minutes)
+        reckoning = asyncio.run(_soaked(server.dsn, folder, minutes=minutes, seed=seed))
+        audit = [sys.executable, "-m", "farebox", "audit", "--data-dir", str(folder)]
+        audited = subprocess.run(audit, check=False)
+    return FAILED if reckoning.discrepancies or audited.returncode else 0
+
+
+async def _soaked(dsn: str, folder: Path, *, minutes: float, seed: int) -> Reckoning:
+    async with CrashSite(dsn, folder, seed=seed, workers=2, embedded=True) as site:
+        run = Soak(site, folder)
+        reckoning = await run.run(minutes)
     _print(run, reckoning)
-    return FAILED if reckoning.discrepancies else 0
+    return reckoning
 
 
 def _print(run: Soak, reckoning: Reckoning) -> None:
     print(f"\nWhat happened: {dict(run.happened)}")
     print(f"Clients: {reckoning.figures}; the last hold ended {reckoning.settled_s:.1f} s after the load")
-    print(f"Audit: {'ok' if reckoning.audit.ok else 'NOT OK'}, {reckoning.audit.counts}")
     for each in reckoning.discrepancies[:50]:
         print(f"  {each}")
     if reckoning.discrepancies:
         print("\n".join(f"  {hit.from_us}..{hit.until_us} {hit.what} of {hit.port}" for hit in run.hits))
-    print(f"{len(reckoning.discrepancies)} discrepancies")
+    print(f"{len(reckoning.discrepancies)} discrepancies\n", flush=True)
 
 
 def main() -> None:
@@ -177,7 +184,7 @@ def main() -> None:
     folder = Path(mkdtemp(prefix="farebox-soak-", dir="/tmp"))
     folder.chmod(0o711)
     print(f"seed {given.seed}, logs and database in {folder}", flush=True)
-    sys.exit(asyncio.run(soak(folder, minutes=given.minutes, seed=given.seed)))
+    sys.exit(soak(folder, minutes=given.minutes, seed=given.seed))
 
 
 if __name__ == "__main__":

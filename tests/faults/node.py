@@ -35,6 +35,7 @@ class Node:
         self.log = folder / f"node-{self.port}.log"
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FAREBOX_")},
+            "TMPDIR": str(folder),  # what a killed gateway leaves behind goes with the folder
             "FAREBOX_DATA_DIR": str(folder),
             "FAREBOX_PORT": str(self.port),
             "FAREBOX_WORKERS": str(workers),
