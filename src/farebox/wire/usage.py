@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import msgspec
 
-from farebox.tariff.meters import MAX_QUANTITY, NO_USAGE, Meter, Usage, input_tokens, output_tokens
+from farebox.tariff.meters import INPUT_TOKENS, MAX_QUANTITY, NO_USAGE, OUTPUT_TOKENS, Meter, Usage, output_tokens
 
 Path = tuple[str, ...]
 """One name, or two where the count stands in an object of the usage object."""
@@ -104,6 +104,7 @@ OPENAI_EMBEDDINGS = Convention(wholes=((Meter.INPUT, ("prompt_tokens",)),))
 
 _read_json = msgspec.json.Decoder(dict[str, Any], float_hook=str).decode
 _MISSING = object()
+_CACHE = Axis.CACHE
 
 
 def read_usage(
@@ -134,14 +135,19 @@ def check_bounds(
     `input_most` is all input in tokens, `output_most` all output of all choices together, `at_most` the
     bounds by meter that the hold was worked out with.
     """
-    if input_most is not None and input_tokens(reported.meters) > input_most:
-        return UsageFault.MORE_INPUT_THAN_SENT
-    if output_most is not None and reported.output > output_most:
-        return UsageFault.MORE_OUTPUT_THAN_LIMIT
+    given = produced = 0
+    beyond = False
     for meter, count in reported.meters.items():
-        if count and count > at_most.get(meter, count):
-            return UsageFault.MORE_THAN_HELD
-    return None
+        if meter in INPUT_TOKENS:
+            given += count
+        elif meter in OUTPUT_TOKENS:
+            produced += count
+        beyond = beyond or count > at_most.get(meter, count)
+    if input_most is not None and given > input_most:
+        return UsageFault.MORE_INPUT_THAN_SENT
+    if output_most is not None and produced > output_most:
+        return UsageFault.MORE_OUTPUT_THAN_LIMIT
+    return UsageFault.MORE_THAN_HELD if beyond else None
 
 
 def _counts(stated: dict[str, Any], convention: Convention) -> dict[Meter, int] | UsageFault:
@@ -156,6 +162,8 @@ def _counts(stated: dict[str, Any], convention: Convention) -> dict[Meter, int] 
         counts[meter] = count
     for part in convention.parts:
         for path in part.paths:
+            if path[0] not in stated:
+                continue
             count = _count_at(stated, path)
             if isinstance(count, UsageFault):
                 return count
@@ -197,6 +205,8 @@ def _disjoint(
     if outside:
         counts[Meter.REASONING] = outside
         counts[Meter.OUTPUT] += outside
+    if len(counts) == len(convention.wholes):
+        return ReportedUsage(Usage(counts))  # no parts to take out
     for whole, _ in convention.wholes:
         cached, media = _parts_of(whole, counts, convention)
         if cached > counts[whole] or media > counts[whole]:
@@ -210,11 +220,14 @@ def _disjoint(
 
 
 def _parts_of(whole: Meter, counts: dict[Meter, int], convention: Convention) -> tuple[int, int]:
-    sums = {Axis.CACHE: 0, Axis.MODALITY: 0}
+    cached = media = 0
     for part in convention.parts:
-        if part.of is whole:
-            sums[part.axis] += counts.get(part.meter, 0)
-    return sums[Axis.CACHE], sums[Axis.MODALITY]
+        if part.of is whole and part.meter in counts:
+            if part.axis is _CACHE:
+                cached += counts[part.meter]
+            else:
+                media += counts[part.meter]
+    return cached, media
 
 
 def _take_overlap(counts: dict[Meter, int], overlap: int) -> None:
