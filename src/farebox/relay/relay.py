@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from farebox.admission.access import check_caller
-from farebox.admission.commands import Admit, Opened
+from farebox.admission.commands import Admit, IdempotencyClaim, Opened
 from farebox.admission.commands import Refused as NotAdmitted
 from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.admission.state import Stale
@@ -28,7 +28,7 @@ from farebox.ids import hold_of
 from farebox.relay.ask import Answered, Ask, Client, Refused, Reply, Standing, Streamed, TooSlow
 from farebox.relay.buffered import Buffered, ledger_refusal
 from farebox.relay.counting import bound_input
-from farebox.relay.job import Described, Job, Stamp, Trace
+from farebox.relay.job import Described, Job, Mark, Stamp, Trace
 from farebox.relay.once import IN_PROGRESS, Once
 from farebox.relay.prepare import Known, Prepared, caller_refusal, malformed, prepare
 from farebox.relay.settle import Kept, Settler
@@ -212,17 +212,17 @@ class Relay:
         """Work the request out and have it admitted; look again when anything was out of date."""
         closer: int | None = None
         fresh = False
+        mark, claim = self._once.mark_of(ask, view, fingerprint), self._once.claim_of(ask, fingerprint)
         for _ in range(_LOOKS):
             answer: Prepared | Opened | NotAdmitted | Stale | Taken | Refusal = self._prepare(ask, call, view, closer)
             standing: Standing | None = None
             if isinstance(answer, Prepared):
                 prepared = answer
                 trace.model = prepared.model_id
-                answer = await self._admit(ask, prepared, fingerprint)
+                answer = await self._admit(ask, prepared, mark, claim)
                 if isinstance(answer, Taken):
                     return answer
                 if isinstance(answer, Opened):
-                    mark = self._once.mark_of(ask, view, fingerprint)
                     return self._opened(Job(ask, prepared, answer, mark=mark, trace=trace))
                 if isinstance(answer, NotAdmitted):
                     fresh = True
@@ -251,7 +251,9 @@ class Relay:
         snapshot, now_us = self._catalogue.current, self._writer.database_now_us()
         return prepare(ask, call, Known(view, snapshot, now_us), input_tokens=closer)
 
-    async def _admit(self, ask: Ask, prepared: Prepared, fingerprint: bytes) -> Opened | NotAdmitted | Stale | Taken:
+    async def _admit(
+        self, ask: Ask, prepared: Prepared, mark: Mark, claim: IdempotencyClaim | None
+    ) -> Opened | NotAdmitted | Stale | Taken:
         view, price = prepared.view, prepared.price
         command = Admit(
             view.account.id,
@@ -261,11 +263,11 @@ class Relay:
             self._hold_ttl_us,
             prepared.model_id,
             self._writer.boot,
-            _describe(ask, prepared, self._once.mark_of(ask, view, fingerprint).digest),
+            _describe(ask, prepared, mark.digest),
             prepared.catalogue_version,
             price.starts_us,
             price.until_us,
-            self._once.claim_of(ask, fingerprint),
+            claim,
         )
         answer = await self._writer.submit(command, patience_s=ADMIT_PATIENCE_S)
         if isinstance(answer, NotAdmitted) and answer.refusal.code is RefusalCode.IDEMPOTENCY_IN_PROGRESS:
