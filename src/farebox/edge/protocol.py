@@ -43,6 +43,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._refused = False
         self._reading_since: float | None = None
         self._received = 0
+        self._idle_since: float | None = None
+        """Since the last answer was out, until something arrives; the sweep ends what idles too long."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -61,6 +63,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._head_bytes += len(data)
+        self._idle_since = None
         super().data_received(data)
         self._received += len(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -94,6 +97,16 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head = True
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = self.loop.time()
+
     def send_400_response(self, msg: str) -> None:
         if self._flooded:
             self._refuse(431, "Request Header Fields Too Large", TOO_LARGE)
@@ -113,7 +126,10 @@ class EdgeProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def cut_if_slow(self, now: float) -> None:
-        """Close the connection if its sender takes longer than anyone honest needs."""
+        """Close the connection if it idles, or its sender takes longer than anyone honest needs."""
+        idle_since = self._idle_since
+        if idle_since is not None and now - idle_since > self.timeout_keep_alive:
+            self.transport.close()
         since = self._reading_since
         if since is None or self.transport.is_closing():
             return
