@@ -36,8 +36,6 @@ KEPT_FOR_US = 24 * 3600 * 1_000_000
 JOINABLE_FOR_US = 10 * 60 * 1_000_000
 KEPT_LIMIT_BYTES = 8 * 1024 * 1024
 
-_CACHE_READS = (Meter.CACHED_INPUT, Meter.CACHED_AUDIO)
-
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a charge row keeps beside its columns: enough to work the charge out again (Law 8)."""
@@ -122,7 +120,8 @@ class Settler:
         charge = rate(prepared.price.card, basis)
         if isinstance(charge, Unpriced):
             raise LawBroken(10, f"{prepared.model_id} was admitted and a meter of its usage has no price")
-        return msgspec.structs.replace(charge, upstream_cost=_upstream_cost(job, basis))
+        upstream_cost = _upstream_cost(job, basis)
+        return charge if upstream_cost is None else msgspec.structs.replace(charge, upstream_cost=upstream_cost)
 
     async def capture(
         self, job: Job, charge: Charge, stamp: Stamp, *, flags: tuple[str, ...] = (), kept: Kept | None = None
@@ -236,14 +235,15 @@ def _implausible(job: Job, read: ReportedUsage, output: OutputCount) -> UsageFau
     )
     if fault is None and prepared.method is Method.TOKENS:
         priced = prepared.price.card.plain.numerators
-        if any(quantity and meter not in priced for meter, quantity in read.meters.items()):
-            return UsageFault.UNREADABLE
+        for meter, quantity in read.meters.items():
+            if quantity and meter not in priced:
+                return UsageFault.UNREADABLE
     return fault
 
 
 def _tokens_used(charge: Charge) -> int:
     usage = charge.basis.usage
-    return sum(quantity for meter, quantity in usage.items() if meter not in _CACHE_READS)
+    return sum(usage.values()) - usage.get(Meter.CACHED_INPUT, 0) - usage.get(Meter.CACHED_AUDIO, 0)
 
 
 def _upstream_cost(job: Job, basis: Basis) -> Nano | None:
