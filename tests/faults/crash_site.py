@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.faults.comparison import Figures, Hit, compare, read_books
+from tests.faults.books_at_rest import read_books
+from tests.faults.comparison import Figures, Hit, compare
 from tests.faults.load import Load
 from tests.faults.node import Node, until
 from tests.support.gateway import Customer
