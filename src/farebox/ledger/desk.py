@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from farebox.ledger.commands import Books, Effects, LedgerRefusal, Lot, LotBooks, LotCategory, LotCommand, Move
-from farebox.ledger.lots import expire_lot, expire_lots, lots_due, next_expiry
+from farebox.ledger.lots import burn, expire_lot, expire_lots, lots_due, next_expiry
 from farebox.ledger.posting import Posting, Route
 from farebox.money import MAX_NANO
 
@@ -63,7 +63,12 @@ def set_up(books: Books, lot_books: LotBooks, command: LotCommand, now_us: int) 
 
 
 def close(desk: Desk) -> None:
-    """Expire, as part of the same move, what the command brought in past its time; note the next expiry."""
+    """Expire, as part of the same move, what the command brought in past its time; note the next expiry.
+
+    What the command itself spent, by paying a debt, is burned before: it may have come out of just that lot.
+    """
+    if lots_due(desk.lot_books, desk.now_us):
+        burn(desk.books, desk.lot_books, desk.posting.effects)
     for lot in lots_due(desk.lot_books, desk.now_us):
         expire_lot(lot, desk.lot_books, desk.posting)
     desk.books.next_expiry_us = next_expiry(desk.lot_books)

@@ -134,6 +134,23 @@ REFUNDS = {
         available  15
         refund     p           | nothing_to_refund
     """,
+    "credits that come back to an expired lot and pay a debt are burned of it, not expired too": """
+        grant      g 1
+        purchase   p 1 expires 1
+        refund     p 1
+        purchase   q 1
+        hold       h 2
+        capture    h 2
+        day        2
+        chargeback q 1
+        owed       1
+        refund_back p
+        owed       0
+        available  0
+        expired    0
+        lot p      remaining 0
+        lot p      burned 1
+    """,
     "credits that come back to an expired lot expire at once": """
         purchase   p 100 expires 10
         refund     p amount 60
