@@ -162,14 +162,15 @@ class LedgerDesk:
         )
 
     async def check_books(self) -> None:
-        """Every account adds up, and no hold ended twice, has lost its end or ended while it is open."""
+        """Every account adds up at one moment, and no hold ended twice, has lost its end or ended while it is open."""
         findings: list[Finding] = []
-        for row in await self.owner.fetch("SELECT * FROM accounts"):
-            findings += await self._audit(row)
+        async with self.owner.transaction(isolation="repeatable_read", readonly=True):
+            for row in await self.owner.fetch("SELECT * FROM accounts"):
+                findings += await self._audit(row)
+            strays = await self.owner.fetch(
+                "SELECT h.id FROM holds h JOIN charges c ON c.account_id = h.account_id AND c.hold_id = h.id"
+            )
         assert findings == []
-        strays = await self.owner.fetch(
-            "SELECT h.id FROM holds h JOIN charges c ON c.account_id = h.account_id AND c.hold_id = h.id"
-        )
         assert strays == []
 
     async def _audit(self, row: asyncpg.Record) -> list[Finding]:

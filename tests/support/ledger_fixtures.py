@@ -21,4 +21,5 @@ async def desk(database: str, wire: CutWire) -> AsyncIterator[LedgerDesk]:
     """A fresh database; whatever a test does in it, its books add up afterwards. The wire outlives its writers."""
     async with open_desk(database) as desk:
         yield desk
+        print("what the writers met:", [noted.failures for noted in desk.noted.values()])  # shown beside a failure
         await desk.check_books()
