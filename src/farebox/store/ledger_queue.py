@@ -93,9 +93,9 @@ def reject(item: Waiting | Solo, error: Exception) -> None:
         item.future.set_exception(error)
 
 
-def give_up(item: Waiting | Solo) -> None:
-    """The caller's patience has ended."""
-    reject(item, LedgerUnavailable("the ledger did not answer in time"))
+def give_up(item: Waiting | Solo, trouble: str) -> None:
+    """The caller's patience has ended; `trouble` is what the writer met last."""
+    reject(item, LedgerUnavailable(f"the ledger did not answer in time; last trouble: {trouble}"))
 
 
 def _look_away(future: asyncio.Future[Answer]) -> None:

@@ -68,6 +68,7 @@ class LedgerWriter:
         self._ticking: asyncio.TimerHandle | None = None
         self._since = 0.0
         self._stop_by: float | None = None
+        self._trouble = "none"
         self._last_commit = 0.0
         self._clock_offset_us = 0
         self.catalogue_seen = 0
@@ -141,7 +142,7 @@ class LedgerWriter:
         now = time.monotonic()
         for item in (*self._in_hand, *self._queue):
             if item.deadline <= now:
-                give_up(item)
+                give_up(item, self._trouble)
         if self._in_hand:
             if now - self._since > ATTEMPT_S and self._session is not None:
                 self._session.abandon()
@@ -323,13 +324,17 @@ class LedgerWriter:
         return self._session
 
     def _lose(self, error: BaseException) -> None:
-        self._observer.ledger_failed(type(error).__name__)
+        self._note_trouble(error)
         if self._session is not None:
             self._session.abandon()
             self._session = None
 
-    async def _undo(self, error: BaseException) -> None:
+    def _note_trouble(self, error: BaseException) -> None:
+        self._trouble = repr(error)
         self._observer.ledger_failed(type(error).__name__)
+
+    async def _undo(self, error: BaseException) -> None:
+        self._note_trouble(error)
         try:
             if self._session is not None:
                 await self._session.rollback()
