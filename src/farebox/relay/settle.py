@@ -25,7 +25,7 @@ from farebox.relay.watch import OutputCount
 from farebox.store.ledger_writer import LedgerWriter
 from farebox.tariff.compiled import Method, Unpriced
 from farebox.tariff.conditions import Circumstances
-from farebox.tariff.meters import Meter, Usage
+from farebox.tariff.meters import CACHED_TOKENS, Usage
 from farebox.tariff.rate import Basis, Charge, UsageSource, rate
 from farebox.upstream.secrets import KeyRing
 from farebox.wire.usage import ReportedUsage, UsageFault, check_bounds, counted_usage, read_usage
@@ -243,7 +243,7 @@ def _implausible(job: Job, read: ReportedUsage, output: OutputCount) -> UsageFau
 
 def _tokens_used(charge: Charge) -> int:
     usage = charge.basis.usage
-    return sum(usage.values()) - usage.get(Meter.CACHED_INPUT, 0) - usage.get(Meter.CACHED_AUDIO, 0)
+    return sum(usage.values()) - sum([usage.get(meter, 0) for meter in CACHED_TOKENS])
 
 
 def _upstream_cost(job: Job, basis: Basis) -> Nano | None:

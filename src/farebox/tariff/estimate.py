@@ -30,8 +30,11 @@ TEXT_ONLY: Mapping[Meter, int] = {
     Meter.INPUT_AUDIO: 0,
     Meter.CACHED_AUDIO: 0,
     Meter.INPUT_IMAGE: 0,
+    Meter.CACHED_IMAGE: 0,
+    Meter.INPUT_VIDEO: 0,
     Meter.OUTPUT_AUDIO: 0,
     Meter.OUTPUT_IMAGE: 0,
+    Meter.OUTPUT_VIDEO: 0,
 }
 """`at_most` of a request that carries text and asks for text."""
 

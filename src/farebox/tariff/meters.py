@@ -30,7 +30,10 @@ class Meter(StrEnum):
     OUTPUT_AUDIO = "output_audio"
     INPUT_IMAGE = "input_image"
     OUTPUT_IMAGE = "output_image"
+    INPUT_VIDEO = "input_video"
+    OUTPUT_VIDEO = "output_video"
     CACHED_AUDIO = "cached_audio"
+    CACHED_IMAGE = "cached_image"
     IMAGES = "images"
     CHARACTERS = "characters"
     AUDIO_SECONDS = "audio_seconds"
@@ -51,10 +54,13 @@ PARENT: Mapping[Meter, Meter] = {
     Meter.CACHE_WRITE_1H: Meter.INPUT,
     Meter.INPUT_AUDIO: Meter.INPUT,
     Meter.INPUT_IMAGE: Meter.INPUT,
+    Meter.INPUT_VIDEO: Meter.INPUT,
     Meter.CACHED_AUDIO: Meter.INPUT_AUDIO,
+    Meter.CACHED_IMAGE: Meter.INPUT_IMAGE,
     Meter.REASONING: Meter.OUTPUT,
     Meter.OUTPUT_AUDIO: Meter.OUTPUT,
     Meter.OUTPUT_IMAGE: Meter.OUTPUT,
+    Meter.OUTPUT_VIDEO: Meter.OUTPUT,
 }
 """Whose rate a meter takes when the card names none for it."""
 
@@ -66,15 +72,20 @@ INPUT_TOKENS = frozenset(
         Meter.CACHE_WRITE_1H,
         Meter.INPUT_AUDIO,
         Meter.INPUT_IMAGE,
+        Meter.INPUT_VIDEO,
         Meter.CACHED_AUDIO,
+        Meter.CACHED_IMAGE,
     }
 )
 """The meters that share one input bound, and whose sum `input_above` compares."""
 
-OUTPUT_TOKENS = frozenset({Meter.OUTPUT, Meter.REASONING, Meter.OUTPUT_AUDIO, Meter.OUTPUT_IMAGE})
+OUTPUT_TOKENS = frozenset({Meter.OUTPUT, Meter.REASONING, Meter.OUTPUT_AUDIO, Meter.OUTPUT_IMAGE, Meter.OUTPUT_VIDEO})
 """The meters that share one output limit."""
 
 TOKENS = INPUT_TOKENS | OUTPUT_TOKENS
+
+CACHED_TOKENS = (Meter.CACHED_INPUT, Meter.CACHED_AUDIO, Meter.CACHED_IMAGE)
+"""What was read from a provider's cache: it does not count towards tokens per minute."""
 
 SUBUNITS: Mapping[Meter, int] = {
     Meter.AUDIO_SECONDS: 1000,
