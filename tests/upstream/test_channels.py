@@ -10,18 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.faults import SetupFault
-from farebox.upstream.channels import (
-    Busy,
-    Channel,
-    ChannelPool,
-    Health,
-    HealthPolicy,
-    Lease,
-    NoneAvailable,
-    PlaceHealth,
-    UpstreamKey,
-    channels_from,
-)
+from farebox.upstream.channel import Channel, UpstreamKey, channels_from
+from farebox.upstream.channels import Busy, ChannelPool, Health, HealthPolicy, Lease, NoneAvailable, PlaceHealth
 
 POLICY = HealthPolicy(failures_to_eject=3, eject_s=2, eject_most_s=16, bench_s=60, bench_most_s=240, cool_s=1)
 

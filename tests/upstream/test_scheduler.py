@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farebox.upstream.channels import Busy, Channel, ChannelPool, Lease, NoneAvailable, UpstreamKey
+from farebox.upstream.channel import Channel, UpstreamKey
+from farebox.upstream.channels import Busy, ChannelPool, Lease, NoneAvailable
 from farebox.upstream.scheduler import Granted, QueueTimeout, Scheduler
 
 PLACE = ("a",)

@@ -15,7 +15,7 @@ from farebox.cli.output import Column, ExitCode, Kind, not_found, refused
 from farebox.cli.upstream_secrets import SecretSource
 from farebox.store.catalogue_changes import ChannelRow
 from farebox.store.id_source import new_id
-from farebox.upstream.channels import Channel
+from farebox.upstream.channel import Channel
 
 app = typer.Typer(no_args_is_help=True, help="Channels to providers: where requests go.")
 

@@ -19,13 +19,14 @@ from farebox.main import sandbox
 from farebox.relay.routes import Route, WayOut
 from farebox.store.catalogue import Snapshot
 from farebox.tariff.price_list import ModelType
-from farebox.upstream.channels import Channel, UpstreamKey
+from farebox.upstream.channel import Channel, UpstreamKey
 from farebox.upstream.client import HttpClient, Outgoing
 from farebox.upstream.timeouts import Timeouts
 from farebox.upstream.trouble import AddressForbidden, ConnectFailed, TimedOut, UpstreamFault
 from farebox.upstream.verdicts import Verdict, verdict_on
 from farebox.wire.call import Malformed
 from farebox.wire.dialect import OPENAI_CHAT, OPENAI_EMBEDDINGS, Dialect
+from farebox.wire.passage import passage_between
 
 COLUMNS = (
     Column("key"),
@@ -109,9 +110,14 @@ def _question(route: Route, dialect: Dialect, key: UpstreamKey, model: str) -> O
         raise AssertionError(call.message)
     limit = OUTPUT_TOKENS if call.has_output else None
     upstream_model = route.channel.models[model]
-    body = dialect.forward(call, upstream_model=upstream_model, output_limit=limit, channel=route.body)
-    headers = route.headers([(b"content-type", b"application/json")], key.secret)
-    return Outgoing(b"POST", route.path(dialect), headers, body)
+    passage = passage_between(dialect, route.channel.dialect)
+    if passage is None:
+        raise CommandFailed(f"A channel of dialect {route.channel.dialect} cannot serve {model}.", code=ExitCode.SETUP)
+    headers = route.headers([(b"content-type", b"application/json")], key.secret, as_given=passage is dialect)
+    body = passage.forward(
+        call, upstream_model=upstream_model, output_limit=limit, channel=route.body_for("farebox-trial", headers)
+    )
+    return Outgoing(b"POST", route.path(passage, call, upstream_model), headers, body)
 
 
 def _choose(channel: Channel, model: str | None, snapshot: Snapshot) -> str:

@@ -18,7 +18,7 @@ from farebox.cli.key_wishes import known_model
 from farebox.cli.output import CommandFailed, ExitCode
 from farebox.store.catalogue import EVERY_MODEL, Snapshot
 from farebox.store.catalogue_changes import ChannelRow
-from farebox.upstream.channels import channels_from
+from farebox.upstream.channel import channels_from
 from farebox.upstream.target import Target
 
 NONE = "none"
@@ -33,6 +33,9 @@ class DialectName(StrEnum):
     """What a provider speaks."""
 
     OPENAI = "openai"
+    OPENAI_RESPONSES = "openai_responses"
+    ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
     SANDBOX = "sandbox"
 
 

@@ -27,13 +27,15 @@ from farebox.relay.unsent import (
     rate_limited,
     upstream_failed,
 )
-from farebox.upstream.channels import Busy, Channel, ChannelPool, Health, Lease, NoneAvailable
+from farebox.upstream.channel import Channel
+from farebox.upstream.channels import Busy, ChannelPool, Health, Lease, NoneAvailable
 from farebox.upstream.client import HttpClient, Outgoing
 from farebox.upstream.response import Response
 from farebox.upstream.scheduler import QueueTimeout, Scheduler
 from farebox.upstream.trouble import RequestInvalid, UpstreamFault
 from farebox.upstream.verdicts import Verdict, retry_after_s, verdict_on
 from farebox.wire.openai_errors import UpstreamError
+from farebox.wire.passage import Passage, is_native, objection_to, passage_between
 
 MAX_ATTEMPTS = 6
 ERROR_BODY_BYTES = 256 * 1024
@@ -49,6 +51,8 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
     lease: Lease
     response: Response
     upstream_model: str
+    passage: Passage
+    """How the answer is read."""
 
 
 class Upstreams:
@@ -69,7 +73,8 @@ class Upstreams:
 
         `last` is what an earlier `send` of this job came to in the end; it is the answer if nobody is left to ask.
         """
-        while len(job.attempts) < MAX_ATTEMPTS:
+        most = 1 if job.prepared.call.sealed else MAX_ATTEMPTS
+        while len(job.attempts) < most:
             lease = await self._slot(job)
             if isinstance(lease, NotSent):
                 return last or lease
@@ -99,9 +104,15 @@ class Upstreams:
         offers = job.prepared.priced.offers
         material = _session_of(job) or job.prepared.call.sticky
         sticky = job.hold.hold.account_id.encode() + b"\0" + material
+        first, others = self._order(job, offers)
 
         def claim() -> Lease | NoneAvailable | Busy:
-            return self._pool.pick(offers, sticky=sticky, now=self._loop.time(), exclude=job.exclude)
+            now = self._loop.time()
+            slot = self._pool.pick(first, sticky=sticky, now=now, exclude=job.exclude)
+            if others and not isinstance(slot, Lease):
+                translated = self._pool.pick(others, sticky=sticky, now=now, exclude=job.exclude)
+                return slot if isinstance(translated, NoneAvailable) and first else translated
+            return slot
 
         granted = await self._scheduler.slot(
             claim, places=offers, priority=job.opened.admitted.priority, timeout_s=self._way.queue_timeout_s
@@ -112,6 +123,18 @@ class Upstreams:
         if isinstance(granted.slot, NoneAvailable):
             return none_available(granted.slot)
         return granted.slot
+
+    def _order(self, job: Job, offers: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The channels that take the call as it came, and those it can be translated for: asked after them."""
+        dialect, dialect_of = job.ask.dialect, self._pool.dialect_of
+        spoken = job.prepared.priced.spoken
+        if all(is_native(dialect, name) for name in spoken):
+            return offers, ()
+        native = tuple([name for name in offers if is_native(dialect, dialect_of(name))])
+        call = job.prepared.call
+        able = {name for name in spoken if objection_to(dialect, call, frozenset({name})) is None}
+        others = tuple([name for name in offers if name not in native and dialect_of(name) in able])
+        return native, others
 
     async def _try(self, job: Job, lease: Lease) -> Sent | CallerRefused | NotSent:
         job.asked = lease.channel
@@ -140,16 +163,19 @@ class Upstreams:
     async def _ask(self, job: Job, lease: Lease) -> Sent:
         dialect, channel, prepared = job.ask.dialect, lease.channel, job.prepared
         route = self._route(channel)
-        if not route.serves(dialect):
+        passage = passage_between(dialect, channel.dialect)
+        if passage is None:
             raise RequestInvalid(f"a channel of dialect {channel.dialect} cannot serve {dialect.name}")
         upstream_model = channel.models[prepared.model_id]
-        wishes = route.body_for(job.hold.hold.account_id)
-        body = dialect.forward(
-            prepared.call, upstream_model=upstream_model, output_limit=job.output_limit, channel=wishes
+        headers = route.headers(job.ask.headers, lease.key.secret, as_given=passage is dialect)
+        body = passage.forward(
+            prepared.call,
+            upstream_model=upstream_model,
+            output_limit=job.output_limit,
+            channel=route.body_for(job.hold.hold.account_id, headers),
         )
-        headers = route.headers(job.ask.headers, lease.key.secret)
-        request = Outgoing(b"POST", route.path(dialect), headers, body)
-        return Sent(lease, await self._client.send(route.target, request, route.timeouts), upstream_model)
+        request = Outgoing(b"POST", route.path(passage, prepared.call, upstream_model), headers, body)
+        return Sent(lease, await self._client.send(route.target, request, route.timeouts), upstream_model, passage)
 
     async def _judge(self, job: Job, sent: Sent) -> Sent | CallerRefused | NotSent:
         response, lease = sent.response, sent.lease
@@ -183,7 +209,7 @@ class Upstreams:
                 body = await sent.response.read(ERROR_BODY_BYTES)
         except (UpstreamFault, TimeoutError):
             return NOTHING_SAID
-        return job.ask.dialect.read_upstream_error(body, names={sent.upstream_model: job.prepared.call.model})
+        return sent.passage.read_upstream_error(body, names={sent.upstream_model: job.prepared.call.model})
 
     def _mark(self, lease: Lease, verdict: Verdict, response: Response) -> None:
         """What an answer says about the health of key and channel."""

@@ -19,7 +19,6 @@ from farebox.relay.watch import OutputCount
 from farebox.tariff.meters import output_tokens
 from farebox.tariff.rate import UsageSource
 from farebox.upstream.trouble import UpstreamFault
-from farebox.wire.call import is_set
 from farebox.wire.openai_answer import Answer
 
 ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
@@ -53,22 +52,25 @@ class Buffered:
         except BaseException:
             self._upstreams.close(sent)
             raise
-        answer = job.ask.dialect.read_answer(body, job.prepared.call)
+        answer = sent.passage.read_answer(body, job.prepared.call)
         return UpstreamFault("the answer is not of its dialect") if answer is None else answer
 
     async def _charge(self, job: Job, answer: Answer, sent: Sent, client: Client) -> Reply:
-        judged = await self._settler.judge(job, answer.usage, OutputCount(answer.output, _family(job)))
+        judged = await self._settler.judge(
+            job, answer.usage, OutputCount(answer.output, _family(job)), sent.passage.convention
+        )
         flags = judged.flags
+        body = answer.body if answer.render is None else answer.render(judged.usage)
         if _is_free(job, answer, output_tokens(judged.usage)):
             ended = await self._settler.void(job, Stamp.EMPTY, flags=flags)
-            return _answered(job, answer.body, ended, sent)
+            return _answered(job, body, ended, sent)
         charge = self._settler.price(job, judged, service_tier=answer.service_tier)
         stamp = Stamp.PROVIDER if judged.source is UsageSource.PROVIDER else Stamp.COUNTED
         if client.left:
             stamp = Stamp.CLIENT_LEFT_DRAINED
-        kept = Kept(answer.body, False) if job.is_wanted_later or client.left else None
+        kept = Kept(body, False) if job.is_wanted_later or client.left else None
         ended = await self._settler.capture(job, charge, stamp, flags=flags, kept=kept)
-        return _answered(job, answer.body, ended, sent)
+        return _answered(job, body, ended, sent)
 
 
 async def refused_upstream(job: Job, outcome: CallerRefused | NotSent, settler: Settler) -> Reply:
@@ -90,17 +92,14 @@ def ledger_refusal() -> Refusal:
     )
 
 
-def has_stop(job: Job) -> bool:
-    """Whether the caller gave stop sequences."""
-    return is_set(job.prepared.call.fields, "stop")
-
-
 def _is_free(job: Job, answer: Answer, output: int) -> bool:
     if not job.prepared.call.has_output:
         return False
     if job.per_call and answer.output.seen:
         return False
-    return is_empty(output_tokens=output, finish_reasons=list(answer.finish_reasons.values()), has_stop=has_stop(job))
+    return is_empty(
+        output_tokens=output, finish_reasons=list(answer.finish_reasons.values()), has_stop=job.prepared.call.has_stop
+    )
 
 
 def _answered(job: Job, body: bytes, ended: Ended, sent: Sent) -> Answered:

@@ -18,7 +18,7 @@ from farebox.relay.ask import Ask, Standing
 from farebox.relay.prepare import Prepared
 from farebox.tariff.compiled import Method
 from farebox.tariff.price_list import Reasoning
-from farebox.upstream.channels import Channel
+from farebox.upstream.channel import Channel
 
 
 class Stamp(StrEnum):

@@ -38,7 +38,7 @@ class Once:
 
     def fingerprint_of(self, ask: Ask) -> bytes:
         """What a request looks like, for telling the same one from another."""
-        return blake2b(ask.dialect.name.encode() + b"\0" + ask.body, digest_size=16).digest()
+        return blake2b(f"{ask.dialect.name}{ask.dialect.at}\0".encode() + ask.body, digest_size=16).digest()
 
     def claim_of(self, ask: Ask, fingerprint: bytes) -> IdempotencyClaim | None:
         """What the hold claims for a keyed request."""

@@ -38,6 +38,7 @@ from farebox.store.catalogue import Catalogue
 from farebox.store.keyring import Keyring, KeyView, digest_of
 from farebox.store.ledger_writer import LedgerWriter
 from farebox.wire.call import Call, Malformed
+from farebox.wire.passage import objection_to
 
 ADMIT_PATIENCE_S = 5.0
 _LOOKS = 6
@@ -249,7 +250,11 @@ class Relay:
 
     def _prepare(self, ask: Ask, call: Call, view: KeyView, closer: int | None) -> Prepared | Refusal:
         snapshot, now_us = self._catalogue.current, self._writer.database_now_us()
-        return prepare(ask, call, Known(view, snapshot, now_us), input_tokens=closer)
+        prepared = prepare(ask, call, Known(view, snapshot, now_us), input_tokens=closer)
+        if isinstance(prepared, Refusal):
+            return prepared
+        problem = objection_to(ask.dialect, call, prepared.priced.spoken)
+        return prepared if problem is None else malformed(problem)
 
     async def _admit(
         self, ask: Ask, prepared: Prepared, mark: Mark, claim: IdempotencyClaim | None

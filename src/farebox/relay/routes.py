@@ -8,19 +8,13 @@ from hashlib import blake2b
 import msgspec
 
 from farebox.relay.ask import Headers
-from farebox.upstream.channels import Channel
+from farebox.upstream.channel import Channel
 from farebox.upstream.target import Target
 from farebox.upstream.timeouts import Timeouts
-from farebox.wire.call import ChannelBody, raw
-from farebox.wire.dialect import Dialect
+from farebox.wire.call import Call, ChannelBody, raw
+from farebox.wire.passage import Passage
 
 SANDBOX = "sandbox"
-SERVED_BY: Mapping[str, frozenset[str]] = {
-    "openai_chat": frozenset({"openai", SANDBOX}),
-    "openai_embeddings": frozenset({"openai", SANDBOX}),
-}
-"""Which channel dialects can serve which of ours."""
-
 NOT_FORWARDED = frozenset(
     b"host content-length authorization x-api-key x-goog-api-key api-key cookie connection keep-alive te trailer "
     b"transfer-encoding upgrade expect accept-encoding proxy-authorization proxy-connection forwarded x-forwarded-for "
@@ -31,7 +25,18 @@ NOT_FORWARDED = frozenset(
 )
 """Headers of the client that end here: ours, the connection's, and those that name an account or an address."""
 
-_VERSION_PREFIX = "/v1"
+TRANSLATED = frozenset({b"content-type", b"user-agent"})
+"""Of the client's headers, what goes along with a call that was put into another dialect."""
+
+_CREDENTIALS: Mapping[str, tuple[bytes, bytes]] = {
+    "anthropic": (b"x-api-key", b""),
+    "gemini": (b"x-goog-api-key", b""),
+}
+"""How a channel's dialect wants its key; the others take a bearer."""
+_BEARER = (b"authorization", b"Bearer ")
+_ANTHROPIC_VERSION = b"anthropic-version"
+_OLDEST_VERSION = b"2023-06-01"
+_SANDBOX_PREFIX = "/v1"
 
 
 class WayOut(msgspec.Struct, frozen=True):
@@ -47,7 +52,7 @@ class WayOut(msgspec.Struct, frozen=True):
 class Route:
     """What a channel's configuration comes to."""
 
-    __slots__ = ("_hidden", "_safety", "_set", "body", "channel", "target", "timeouts")
+    __slots__ = ("_credentials", "_hidden", "_safety", "_set", "_versioned", "body", "channel", "target", "timeouts")
 
     def __init__(self, channel: Channel, way: WayOut) -> None:
         self.channel = channel
@@ -55,6 +60,8 @@ class Route:
         self._set = [(k.lower().encode(), v.encode()) for k, v in channel.headers.items() if v is not None]
         self._hidden = NOT_FORWARDED | {name.lower().encode() for name in channel.headers}
         self._safety = way.safety_identifier
+        self._credentials = _CREDENTIALS.get(channel.dialect, _BEARER)
+        self._versioned = channel.dialect == "anthropic"
         self.body = ChannelBody(
             limit_field=channel.limit_field,
             stream_usage=channel.stream_usage,
@@ -68,27 +75,35 @@ class Route:
             own.total_s or usual.total,
         )
 
-    def serves(self, dialect: Dialect) -> bool:
-        """Whether this channel speaks what such a request needs."""
-        return self.channel.dialect in SERVED_BY[dialect.name]
-
-    def path(self, dialect: Dialect) -> bytes:
+    def path(self, passage: Passage, call: Call, upstream_model: str) -> bytes:
         """Below the target; a base URL carries its own version."""
-        return (dialect.path if self._is_sandbox else dialect.path.removeprefix(_VERSION_PREFIX)).encode()
+        path = passage.upstream_path(call, upstream_model)
+        return (_SANDBOX_PREFIX + path if self._is_sandbox else path).encode()
 
-    def headers(self, given: Headers, secret: str) -> Headers:
-        """The client's, without those that end here; the channel's own; the upstream key."""
-        headers = [pair for pair in given if pair[0] not in self._hidden]
+    def headers(self, given: Headers, secret: str, *, as_given: bool = True) -> Headers:
+        """The client's, without those that end here; the channel's own; the upstream key.
+
+        `as_given` is false for a call that was put into another dialect, whose headers say nothing here.
+        """
+        hidden = self._hidden
+        headers = [pair for pair in given if pair[0] not in hidden and (as_given or pair[0] in TRANSLATED)]
         headers += self._set
-        headers.append((b"authorization", b"Bearer " + secret.encode()))
+        name, prefix = self._credentials
+        headers.append((name, prefix + secret.encode()))
         headers.append((b"accept-encoding", b"identity"))
+        if self._versioned and all(pair[0] != _ANTHROPIC_VERSION for pair in headers):
+            headers.append((_ANTHROPIC_VERSION, _OLDEST_VERSION))
         return headers
 
-    def body_for(self, account_id: str) -> ChannelBody:
-        """The wishes for one customer's body."""
-        if not self._safety:
-            return self.body
-        return msgspec.structs.replace(self.body, safety_identifier=safety_identifier(account_id))
+    def body_for(self, account_id: str, headers: Headers) -> ChannelBody:
+        """The wishes for one customer's body, which goes out under `headers`."""
+        body = self.body
+        if self._versioned:
+            version = next(value for name, value in headers if name == _ANTHROPIC_VERSION)
+            body = msgspec.structs.replace(body, api_version=version.decode("latin-1"))
+        if self._safety:
+            body = msgspec.structs.replace(body, safety_identifier=safety_identifier(account_id))
+        return body
 
     @property
     def _is_sandbox(self) -> bool:

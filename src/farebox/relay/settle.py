@@ -28,7 +28,7 @@ from farebox.tariff.conditions import Circumstances
 from farebox.tariff.meters import CACHED_TOKENS, Usage
 from farebox.tariff.rate import Basis, Charge, UsageSource, rate
 from farebox.upstream.secrets import KeyRing
-from farebox.wire.usage import ReportedUsage, UsageFault, check_bounds, counted_usage, read_usage
+from farebox.wire.usage import Convention, ReportedUsage, UsageFault, check_bounds, counted_usage, read_usage
 
 CAPTURE_PATIENCE_S = 20.0
 RESOLVE_EVERY_S = 1.0
@@ -82,12 +82,12 @@ class Settler:
         self._reverse = reverse
         self._unresolved: set[asyncio.Task[None]] = set()
 
-    async def judge(self, job: Job, stated: msgspec.Raw | None, output: OutputCount) -> Judged:
+    async def judge(self, job: Job, stated: msgspec.Raw | None, output: OutputCount, convention: Convention) -> Judged:
         """The usage to charge a complete answer by: as reported if plausible, else counted and flagged."""
         fault = UsageFault.MISSING
         if stated is not None:
             call = job.prepared.call
-            read = read_usage(stated, job.ask.dialect.convention, cache_write_meter=call.cache_write_meter)
+            read = read_usage(stated, convention, cache_write_meter=call.cache_write_meter)
             problem = read if isinstance(read, UsageFault) else _implausible(job, read, output)
             if isinstance(read, ReportedUsage) and problem is None:
                 return Judged(read.meters, UsageSource.PROVIDER)

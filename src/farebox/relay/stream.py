@@ -14,7 +14,7 @@ from farebox.faults import LedgerUnavailable
 from farebox.money import format_credits
 from farebox.relay.ask import Client, Reply, Streamed, TooSlow
 from farebox.relay.attempts import Sent, Upstreams
-from farebox.relay.buffered import has_stop, ledger_refusal, refused_upstream
+from farebox.relay.buffered import ledger_refusal, refused_upstream
 from farebox.relay.flow import Stream
 from farebox.relay.job import Job, Stamp
 from farebox.relay.policy import Basis, Ending, Ruling, is_empty, rule_on
@@ -132,7 +132,9 @@ class Streams:
 
     async def _judge(self, stream: Stream, ruling: Ruling) -> Judged:
         if ruling.basis is Basis.REPORTED:
-            return await self._settler.judge(stream.job, stream.meter.usage, stream.count)
+            return await self._settler.judge(
+                stream.job, stream.meter.usage, stream.count, stream.sent.passage.convention
+            )
         return await self._settler.counted(stream.job, stream.count)
 
     def _rule_on(self, job: Job, ending: Ending) -> Ruling:
@@ -172,7 +174,7 @@ def _is_free(stream: Stream, judged: Judged) -> bool:
     return is_empty(
         output_tokens=output_tokens(judged.usage),
         finish_reasons=list(stream.meter.finish_reasons.values()),
-        has_stop=has_stop(stream.job),
+        has_stop=stream.job.prepared.call.has_stop,
     )
 
 

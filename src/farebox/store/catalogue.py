@@ -23,7 +23,7 @@ from farebox.store.postgres import GONE, Connection, Pool, connect
 from farebox.tariff.compiled import CompiledCard, compile_card
 from farebox.tariff.price_list import Model
 from farebox.tariff.rate_card import RateCard
-from farebox.upstream.channels import Channel, channels_from
+from farebox.upstream.channel import Channel, channels_from
 from farebox.upstream.secrets import KeyRing
 
 NO_PRICE = RateCard()
@@ -51,6 +51,8 @@ class PricedModel(msgspec.Struct, frozen=True):
     """Of its `min_tier`."""
     versions: tuple[PriceVersion, ...]
     offers: tuple[str, ...]
+    spoken: frozenset[str] = frozenset()
+    """The dialects of the channels that offer it."""
 
     def price_at(self, now_us: int) -> PriceVersion | None:
         """The version in force; None before the first."""
@@ -250,14 +252,18 @@ def _priced(
     channels: tuple[Channel, ...],
     ranks: Mapping[str, int],
 ) -> dict[str, PricedModel]:
-    offers: dict[str, list[str]] = {}
+    offers: dict[str, list[Channel]] = {}
     for channel in channels:
         for model in channel.models:
-            offers.setdefault(model, []).append(channel.id)
+            offers.setdefault(model, []).append(channel)
     highest = max(ranks.values(), default=0)
     return {
         name: PricedModel(
-            model, ranks.get(model.min_tier, highest), tuple(versions.get(name, ())), tuple(offers.get(name, ()))
+            model,
+            ranks.get(model.min_tier, highest),
+            tuple(versions.get(name, ())),
+            tuple([channel.id for channel in offers.get(name, ())]),
+            frozenset([channel.dialect for channel in offers.get(name, ())]),
         )
         for name, model in facts.items()
     }

@@ -93,6 +93,10 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     end_user: str | None = None
     sticky: bytes = b""
     """What ties requests of one conversation together; the caller hashes it with the account."""
+    has_stop: bool = False
+    """Stop sequences were given: an answer may be empty because it was asked to be."""
+    sealed: bool = False
+    """Carries reasoning only the upstream key that made it can read: it is never tried elsewhere."""
 
     @property
     def input_most(self) -> int | None:
@@ -113,6 +117,8 @@ class ChannelBody(msgspec.Struct, frozen=True, gc=False):
     """A hash of the customer, sent in place of the caller's own."""
     overrides: Mapping[str, msgspec.Raw] = {}
     """Fields the operator sets, whatever the caller wrote."""
+    api_version: str | None = None
+    """The version header that will go out (`anthropic-version`), where a body must agree with it."""
 
 
 PLAIN_BODY = ChannelBody()

@@ -36,12 +36,15 @@ class Meters(Protocol):
     """Reads one stream as it passes (see `openai_stream` for what each member promises)."""
 
     output: OutputText
-    usage: msgspec.Raw | None
-    service_tier: str | None
     finish_reasons: dict[int, str]
     finished: bool
-    upstream_error: bytes | None
 
+    @property
+    def usage(self) -> msgspec.Raw | None: ...
+    @property
+    def service_tier(self) -> str | None: ...
+    @property
+    def upstream_error(self) -> bytes | None: ...
     @property
     def saw_output(self) -> bool: ...
     def feed(self, data: bytes) -> bytes: ...
@@ -55,15 +58,22 @@ class Dialect(Protocol):
     """One endpoint's way of speaking."""
 
     name: str
-    """Also the name channels state."""
     path: str
-    """Below the base URL of a channel, and of ours."""
+    """Where callers find it; a name in braces stands for any."""
+    at: str
+    """What the address says beside that, such as a model; part of what a request is recognised by."""
+    ping: bytes
+    """Sent to a client of a stream after a long silence."""
     resource: str
     """For `X-RateLimit-Resource`."""
     convention: Convention
     price_fields: tuple[PriceField, ...]
 
     def parse(self, body: bytes) -> Call | Malformed: ...
+    def upstream_path(self, call: Call, upstream_model: str) -> str:
+        """Where calls go as they came, below a channel's base URL, which carries its own version."""
+        ...
+
     def forward(
         self, call: Call, *, upstream_model: str, output_limit: int | None = None, channel: ChannelBody = PLAIN_BODY
     ) -> bytes: ...
@@ -86,12 +96,18 @@ class Dialect(Protocol):
 class _OpenAI:
     """What the endpoints of the OpenAI dialect share."""
 
+    path: str
+    at = ""
+    ping = b": ping\n\n"
     forward = staticmethod(openai_forward.forward)
     render_error = staticmethod(openai_errors.render)
     read_upstream_error = staticmethod(openai_errors.read_upstream_error)
 
     def meter(self, call: Call) -> Meters:
         return StreamMeter(model=call.model, choices=call.choices, wants_usage=call.wants_usage)
+
+    def upstream_path(self, call: Call, upstream_model: str) -> str:
+        return self.path.removeprefix("/v1")
 
 
 class OpenAIChat(_OpenAI):

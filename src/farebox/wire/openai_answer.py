@@ -6,8 +6,11 @@ instead says the body is no answer of this dialect. Never raises.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
+from farebox.tariff.meters import Usage
 from farebox.wire.call import ABSENT, Call, is_present
 from farebox.wire.openai_chunks import read_chunk, renamed, usage_in
 from farebox.wire.output import OutputText
@@ -17,12 +20,14 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     """A whole buffered answer, metered but not yet charged."""
 
     body: bytes
-    """For the client."""
+    """For the client, if there is no `render`."""
     usage: msgspec.Raw | None
     finish_reasons: dict[int, str]
     """By choice; a server may leave them out, which does not make a whole body incomplete."""
     service_tier: str | None
     output: OutputText
+    render: Callable[[Usage], bytes] | None = None
+    """Writes the body for the client with the usage that is charged; None: `body` is sent as it is."""
 
 
 class _Vectors(msgspec.Struct, gc=False):

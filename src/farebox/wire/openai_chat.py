@@ -130,6 +130,7 @@ def _call(body: bytes, fields: Fields, wanted: _Body) -> Call | Malformed:
         end_user=wanted.user,
         at_most=PLAIN_TEXT,
         sticky=_sticky(wanted),
+        has_stop=is_set(fields, "stop"),
     )
     if _UNCOMMON.isdisjoint(fields) and _is_plain(wanted.messages):
         return call

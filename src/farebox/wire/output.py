@@ -21,7 +21,7 @@ _PIECES = 128
 class OutputText:
     """The output of one answer: its bytes so far, and the text not yet counted."""
 
-    __slots__ = ("_output", "_reasoning", "audio_characters", "bytes_so_far", "dropped_bytes", "pending")
+    __slots__ = ("_output", "_reasoning", "bytes_so_far", "dropped_bytes", "media_characters", "pending")
 
     def __init__(self) -> None:
         self._output: list[str] = []
@@ -32,13 +32,13 @@ class OutputText:
         """The part of them that can be drained."""
         self.dropped_bytes = 0
         """The part of them that was dropped: count one token for each byte."""
-        self.audio_characters = 0
-        """Base64 characters of spoken output."""
+        self.media_characters = 0
+        """Base64 characters of spoken output, images and sealed reasoning: something was produced, in no words."""
 
     @property
     def seen(self) -> bool:
         """True once anything was produced."""
-        return self.bytes_so_far > 0 or self.audio_characters > 0
+        return self.bytes_so_far > 0 or self.media_characters > 0
 
     def drain(self) -> tuple[str, str]:
         """Text and reasoning since the last call; both are forgotten here."""
@@ -60,6 +60,14 @@ class OutputText:
     def add(self, text: str) -> None:
         """Count a piece of output."""
         self._keep(text, self._output)
+
+    def add_reasoning(self, text: str) -> None:
+        """Count a piece of reasoning the caller can read."""
+        self._keep(text, self._reasoning)
+
+    def add_sealed(self, characters: int) -> None:
+        """Note output that cannot be counted as text, by its base64 characters."""
+        self.media_characters += characters
 
     def _keep(self, text: str, pieces: list[str]) -> None:
         size = len(text) if text.isascii() else len(text.encode(errors="replace"))
@@ -84,5 +92,5 @@ class OutputText:
             if is_present(call.custom):
                 self.add(bytes(call.custom).decode(errors="replace"))
         if delta.audio is not None:
-            self.audio_characters += len(delta.audio.data or "")
+            self.media_characters += len(delta.audio.data or "")
             self.add(delta.audio.transcript or "")

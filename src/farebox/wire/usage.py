@@ -11,7 +11,7 @@ tokens together exceed the whole they overlap, and the overlap is counted as cac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, cast
 
@@ -66,6 +66,8 @@ class Convention(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...] = ()
     total: Path | None = None
     """A sum of everything. What it holds beyond the wholes is reasoning that was reported outside."""
+    flatten: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    """Brings lists and sums of the stated object into fields the paths above can name. Never raises."""
 
 
 class ReportedUsage(msgspec.Struct, frozen=True, gc=False):
@@ -115,6 +117,8 @@ def read_usage(
         stated = _read_json(usage)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return UsageFault.UNREADABLE
+    if convention.flatten is not None:
+        stated = convention.flatten(stated)
     counts = _counts(stated, convention)
     if isinstance(counts, UsageFault):
         return counts

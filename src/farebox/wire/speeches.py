@@ -1,0 +1,9 @@
+"""The chat dialects that can be put into one another, by name. A new one is a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from farebox.wire.chat.speech import Speech
+
+SPEECHES: Mapping[str, Speech] = {}
