@@ -32,9 +32,11 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """`"16:30-00:30"`: from the first minute, up to and without the last; may pass midnight."""
     parameters: dict[str, ParameterValues] = {}
     """Values of `size`, `quality`, `duration`, `resolution`, `fps` and the like; a list means any of them."""
+    utc_weekdays: tuple[int, ...] = ()
+    """Days of the week by arrival in UTC, Monday is 1 and Sunday 7; empty: any."""
 
     def __post_init__(self) -> None:
-        if msgspec.structs.astuple(self) == (None, None, None, None, {}):
+        if msgspec.structs.astuple(self) == (None, None, None, None, {}, ()):
             raise ValueError("an override needs a condition: prices without one belong into the card itself")
         if self.input_above is not None and self.input_above < 0:
             raise ValueError("input_above counts tokens and cannot be negative")
@@ -42,6 +44,8 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
             raise ValueError("an empty list of values never matches")
         if self.utc_window is not None:
             _read_window(self.utc_window)
+        if not all(1 <= day <= 7 for day in self.utc_weekdays):
+            raise ValueError("utc_weekdays counts from 1, Monday, to 7, Sunday")
 
 
 class Circumstances(msgspec.Struct, frozen=True, gc=False):
@@ -81,13 +85,14 @@ _IMPOSSIBLE, _POSSIBLE, _CERTAIN = Possibility
 class Condition:
     """A `When`, made ready for the path of a request."""
 
-    __slots__ = ("batch", "input_above", "parameters", "tiers", "window")
+    __slots__ = ("batch", "days", "input_above", "parameters", "tiers", "window")
 
     def __init__(self, when: When) -> None:
         self.input_above = when.input_above
         self.batch = when.batch
         self.tiers = None if when.service_tier is None else _texts(when.service_tier)
         self.window = None if when.utc_window is None else _read_window(when.utc_window)
+        self.days = frozenset(when.utc_weekdays)
         self.parameters = tuple((name, _texts(values)) for name, values in when.parameters.items())
 
     def matches(self, circumstances: Circumstances, input_tokens: int) -> bool:
@@ -99,6 +104,8 @@ class Condition:
         if self.tiers is not None and circumstances.service_tier not in self.tiers:
             return False
         if self.window is not None and not _inside(self.window, circumstances.at_us):
+            return False
+        if self.days and _weekday(circumstances.at_us) not in self.days:
             return False
         stated = circumstances.parameters
         return not self.parameters or all(stated.get(name) in values for name, values in self.parameters)
@@ -114,6 +121,8 @@ class Condition:
             parts.append(_of_tiers(self.tiers, prospect.service_tiers))
         if self.window is not None:
             parts.append(_of_window(self.window, prospect.span_us))
+        if self.days:
+            parts.append(_of_days(self.days, prospect.span_us))
         for name, values in self.parameters:
             parts.append(_of_parameter(values, prospect.parameters, name))
         return min(parts) if parts else _CERTAIN
@@ -138,6 +147,15 @@ def _of_window(window: tuple[int, int], span_us: tuple[int, int] | None) -> Poss
     return _POSSIBLE if touches else _IMPOSSIBLE
 
 
+def _of_days(days: frozenset[int], span_us: tuple[int, int] | None) -> Possibility:
+    if span_us is None or span_us[1] - span_us[0] >= 7 * DAY_US:
+        return _POSSIBLE
+    touched = {_weekday(day * DAY_US) for day in range(span_us[0] // DAY_US, span_us[1] // DAY_US + 1)}
+    if touched <= days:
+        return _CERTAIN
+    return _IMPOSSIBLE if touched.isdisjoint(days) else _POSSIBLE
+
+
 def _of_parameter(values: frozenset[str], known: Mapping[str, str | None], name: str) -> Possibility:
     if name not in known:
         return _POSSIBLE
@@ -146,6 +164,11 @@ def _of_parameter(values: frozenset[str], known: Mapping[str, str | None], name:
 
 def _texts(values: ParameterValues) -> frozenset[str]:
     return frozenset(map(str, values)) if isinstance(values, tuple) else frozenset({str(values)})
+
+
+def _weekday(at_us: int) -> int:
+    """From 1, Monday, to 7, Sunday; the epoch began on a Thursday."""
+    return (at_us // DAY_US + 3) % 7 + 1
 
 
 def _inside(window: tuple[int, int], at_us: int) -> bool:

@@ -44,6 +44,7 @@ def whens(draw: st.DrawFn) -> dict[str, Any]:
         "batch": st.booleans(),
         "service_tier": _some(TIERS),
         "utc_window": windows(),
+        "utc_weekdays": st.lists(st.integers(1, 7), min_size=1, max_size=6, unique=True),
         "parameters": st.sampled_from(sorted(PARAMETERS)).flatmap(
             lambda name: st.fixed_dictionaries({name: _some(PARAMETERS[name])})
         ),
