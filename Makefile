@@ -12,7 +12,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 SET_UP := $(VENV)/.is-set-up
 TESTING := $(VENV)/.testing-is-set-up
-OLDER_CLIENT := $(VENV)/openai-1
+OLDER := openai-1 anthropic-0 google-genai-1
+NODE_CLIENTS := tests/clients/node
 LOCK := uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url
 
 .PHONY: help demo test check bench lock clean
@@ -51,18 +52,22 @@ $(SET_UP): $(BIN)/python requirements/build.txt requirements/demo.txt pyproject.
 	@$(PIP) install --no-build-isolation --no-deps --no-index --editable .
 	@touch $@
 
-$(TESTING): $(SET_UP) requirements/test.txt requirements/openai-1.txt
+$(TESTING): $(SET_UP) requirements/test.txt $(OLDER:%=requirements/older/%.txt) $(NODE_CLIENTS)/package-lock.json
 	@echo "Installing the locked requirements of the tests …"
 	@$(PIP) install --require-hashes -r requirements/test.txt
-	@rm -rf $(OLDER_CLIENT)
-	@$(PIP) install --require-hashes --target $(OLDER_CLIENT) -r requirements/openai-1.txt
+	@rm -rf $(VENV)/older
+	@for client in $(OLDER); do \
+	  $(PIP) install --require-hashes --target $(VENV)/older/$$client -r requirements/older/$$client.txt || exit 1; done
+	@cd $(NODE_CLIENTS) && PATH="$(abspath $(BIN)):$$PATH" npm ci --silent
 	@touch $@
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv, which reads requirements/*.in."; exit 4; }
-	@cd requirements && $(LOCK) build.in -o build.txt && $(LOCK) openai-1.in -o openai-1.txt && $(LOCK) test.in -o test.txt \
+	@cd requirements && $(LOCK) build.in -o build.txt && $(LOCK) test.in -o test.txt \
 	  && $(LOCK) -c test.txt runtime.in -o runtime.txt && $(LOCK) -c test.txt demo.in -o demo.txt
+	@cd requirements/older && for client in $(OLDER); do $(LOCK) $$client.in -o $$client.txt || exit 1; done
+	@cd $(NODE_CLIENTS) && PATH="$(abspath $(BIN)):$$PATH" npm update --package-lock-only --silent
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) $(NODE_CLIENTS)/node_modules build dist .pytest_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ Each rule collects every place that breaks it, so that one run shows all there i
 from __future__ import annotations
 
 import ast
+import json
 import re
 import statistics
 import sys
@@ -294,10 +295,17 @@ def test_public_functions_of_pure_rooms_are_documented() -> None:
     hold_to(rule, PURE_MODULES)
 
 
-@pytest.mark.parametrize("locked", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
+@pytest.mark.parametrize("locked", sorted((ROOT / "requirements").rglob("*.txt")), ids=lambda path: path.name)
 def test_requirements_are_locked_by_hash_and_name_no_host(locked: Path) -> None:
     text = locked.read_text(encoding="utf-8")
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links|--trusted-host", text)
     pinned = re.findall(r"^[A-Za-z0-9_.-]+(?:\[[^\]]*\])?==.*?(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
     assert pinned
     assert [one.split()[0] for one in pinned if "--hash=sha256:" not in one] == []
+
+
+def test_the_locked_packages_of_node_are_hashed_and_name_no_registry() -> None:
+    locked = json.loads((ROOT / "tests" / "clients" / "node" / "package-lock.json").read_text(encoding="utf-8"))
+    packages = {name: package for name, package in locked["packages"].items() if name}
+    assert packages
+    assert [name for name, package in packages.items() if "integrity" not in package or "resolved" in package] == []

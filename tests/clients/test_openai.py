@@ -16,7 +16,7 @@ from tests.support.shop import until
 from farebox.money import parse_credits
 
 ROOT = Path(__file__).parent.parent.parent
-OLDER = ROOT / ".venv" / "openai-1"
+OLDER = ROOT / ".venv" / "older" / "openai-1"
 """Where `make test` puts the last 1.x; only its own dependencies stand beside it."""
 VERSIONS = {"newest": "", "1.x": str(OLDER)}
 
