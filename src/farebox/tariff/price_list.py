@@ -28,6 +28,7 @@ class ModelType(StrEnum):
     GENERATION_3D = "3d_generation"
     MUSIC_GENERATION = "music_generation"
     RERANK = "rerank"
+    OCR = "ocr"
     MODERATION = "moderation"
     REALTIME = "realtime"
 
@@ -99,17 +100,17 @@ class Reading(msgspec.Struct, frozen=True):
 
 def read_price_list(raw: Mapping[str, Any]) -> Reading:
     """Read a decoded price list; the models come out in the order of the list."""
-    findings = [_refused("", f"{path}: unknown field") for path in raw if path not in ("name", "models")]
+    findings = [refused("", f"{path}: unknown field") for path in raw if path not in ("name", "models")]
     name, entries = raw.get("name"), raw.get("models")
     if not isinstance(name, str) or not isinstance(entries, Sequence) or isinstance(entries, str):
-        findings.append(_refused("", "a price list needs a name and a list of models"))
+        findings.append(refused("", "a price list needs a name and a list of models"))
         return Reading(PriceList(""), tuple(findings))
     models: list[Model] = []
     taken: set[str] = set()
     for place, entry in enumerate(cast("Sequence[object]", entries)):
         model, problems = _read_model(entry, place)
         if model is not None:
-            problems += _name_problems(model, taken)
+            problems += name_problems(model, taken)
         findings += problems
         if model is not None and not any(finding.severity is Severity.REFUSED for finding in problems):
             models.append(model)
@@ -125,27 +126,27 @@ def export_price_list(price_list: PriceList) -> dict[str, Any]:
 def _read_model(entry: object, place: int) -> tuple[Model | None, list[Finding]]:
     fields = cast("dict[str, object]", entry if isinstance(entry, dict) else {})
     name = str(fields.get("id") or f"models[{place}]")
-    unknown = [_refused(name, f"{path}: unknown field") for path in unknown_fields(fields, Model)]
+    unknown = [refused(name, f"{path}: unknown field") for path in unknown_fields(fields, Model)]
     if unknown:
         return None, unknown
     try:
         model = msgspec.convert(entry, Model)
     except msgspec.ValidationError as error:
-        return None, [_refused(name, str(error))]
-    return model, list(_doubts(model))
+        return None, [refused(name, str(error))]
+    return model, list(doubts(model))
 
 
-def _doubts(model: Model) -> Iterator[Finding]:
+def doubts(model: Model) -> Iterator[Finding]:
     """What is odd about a model that can be read."""
     card = model.price
     if model.launched and model.sunset and model.sunset < model.launched:
-        yield _refused(model.id, "sunset lies before launched")
+        yield refused(model.id, "sunset lies before launched")
     if not card.rates and card.call_price is None and not card.overrides:
-        yield _warning(model.id, "has no price: calls to it are refused")
+        yield warning(model.id, "has no price: calls to it are refused")
     if model.type is ModelType.CHAT and (model.context_length is None or model.max_output_tokens is None):
-        yield _warning(model.id, "has no context_length or max_output_tokens: holds cannot be bounded")
+        yield warning(model.id, "has no context_length or max_output_tokens: holds cannot be bounded")
     if any(price.input_covered is None for price in _call_prices(card)):
-        yield _warning(model.id, "has a call price that does not say how much input it covers")
+        yield warning(model.id, "has a call price that does not say how much input it covers")
 
 
 def _call_prices(card: RateCard) -> list[CallPrice]:
@@ -153,15 +154,18 @@ def _call_prices(card: RateCard) -> list[CallPrice]:
     return [price for price in prices if price is not None]
 
 
-def _name_problems(model: Model, taken: set[str]) -> list[Finding]:
+def name_problems(model: Model, taken: set[str]) -> list[Finding]:
+    """A name that another model of the list has already, or that a model gives itself twice, refuses it."""
     names = (model.id, *model.aliases)
     twice = sorted({name for name in names if name in taken or names.count(name) > 1})
-    return [_refused(model.id, f"the name {name!r} is used twice") for name in twice]
+    return [refused(model.id, f"the name {name!r} is used twice") for name in twice]
 
 
-def _refused(model: str, problem: str) -> Finding:
+def refused(model: str, problem: str) -> Finding:
+    """A finding that keeps its model out of the list."""
     return Finding(Severity.REFUSED, model, problem)
 
 
-def _warning(model: str, problem: str) -> Finding:
+def warning(model: str, problem: str) -> Finding:
+    """A finding that the operator should know of."""
     return Finding(Severity.WARNING, model, problem)
