@@ -14,8 +14,8 @@ import httpx2
 import openai
 import pytest
 
-from farebox.upstream.sandbox_chat import WORDS, count_tokens
 from farebox.upstream.sandbox_script import Script, UsageShape, read_script
+from farebox.upstream.sandbox_words import WORDS, count_tokens
 from farebox.wire.usage import OPENAI_CHAT, ReportedUsage, UsageFault, read_usage
 
 HELLO = {"model": "any-model", "messages": [{"role": "user", "content": "hello"}]}

@@ -1,8 +1,8 @@
 """The built-in sandbox provider: answers any model, deterministically, and fails on demand.
 
 A plain ASGI application without a framework, served inside the gateway on a private socket. It
-speaks `POST /v1/chat/completions` and `POST /v1/embeddings` in the OpenAI dialect; what it answers
-follows from a hash of the request, and its usage is consistent with its text (o200k tokens).
+speaks the chat and embedding endpoints of every dialect Farebox speaks; what it answers follows
+from a hash of the request, and its usage is consistent with its text (o200k tokens).
 It stops producing as soon as its client leaves, and counts that: `GET /sandbox/stats`.
 
 What goes wrong is asked for in the request header `X-Sandbox`, directives separated by commas:
@@ -12,6 +12,8 @@ What goes wrong is asked for in the request header `X-Sandbox`, directives separ
     delay_ms=200      wait before the first byte
     tokens=400        produce this many visible output tokens (before any output limit)
     reasoning=200     hidden reasoning tokens, produced first and inside the output limit
+    thoughts=20       reasoning tokens the caller can read, after the hidden ones
+    tool_calls=2      call the tools that the request offers, in turn, after the text
     chunks=50         spread a streamed answer over this many content chunks
     pace_ms=5         wait between chunks
     cut=3             break the connection after this many content chunks (buffered: within the body)
@@ -26,15 +28,18 @@ answered with 400 that names it. It is no provider of quality: its text is words
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import msgspec
 
 from farebox.upstream import sandbox_chat, sandbox_embeddings
 from farebox.upstream.sandbox_script import Script, read_script
-from farebox.wire import openai_chat, openai_embeddings
+from farebox.upstream.sandbox_speech import Spoken
 from farebox.wire.call import Call, Malformed
+from farebox.wire.chat.request import Tool
+from farebox.wire.dialect import OPENAI_CHAT, Dialect, dialect_at
+from farebox.wire.speeches import SPEECHES
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -42,7 +47,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 _JSON = (b"content-type", b"application/json")
 _EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
-_PARSERS = {"/v1/chat/completions": openai_chat.parse, "/v1/embeddings": openai_embeddings.parse}
 
 
 class Stats(msgspec.Struct):
@@ -67,6 +71,39 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
     param: str | None = None
     retry_after: int | None = None
+
+
+class Task:
+    """What one request is answered with."""
+
+    def __init__(self, dialect: Dialect, call: Call, script: Script) -> None:
+        self.call = call
+        self.script = script
+        self._dialect = dialect
+
+    def answer(self) -> bytes:
+        """The body of a buffered answer."""
+        if not self.call.has_output:
+            return sandbox_embeddings.answer(self.call, self.script)
+        if self._dialect.name == OPENAI_CHAT.name:
+            return sandbox_chat.answer(self.call, self.script, self._tools())
+        return self._spoken().answer(self._tools())
+
+    def events(self) -> Iterator[bytes]:
+        """The events of a stream."""
+        if self._dialect.name == OPENAI_CHAT.name:
+            return sandbox_chat.events(self.call, self.script, self._tools())
+        return self._spoken().events(self._tools())
+
+    def _spoken(self) -> Spoken:
+        return Spoken(self._dialect, SPEECHES[self._dialect.name], self.call, self.script)
+
+    def _tools(self) -> tuple[Tool, ...]:
+        """The tools offered, read only where some are to be called."""
+        if not self.script.tool_calls:
+            return ()
+        request = SPEECHES[self._dialect.name].read_request(self.call)
+        return () if isinstance(request, Malformed) else request.tools
 
 
 class ClientLeft(Exception):
@@ -144,42 +181,42 @@ class Sandbox:
             self.stats.open -= 1
 
     async def _serve(self, scope: Message, exchange: Exchange) -> None:
-        parse = _PARSERS.get(scope["path"])
+        dialect = dialect_at(scope["path"])
         body = await exchange.body()
-        if parse is None or scope["method"] != "POST":
+        if dialect is None or scope["method"] != "POST":
             await self._fail(exchange, Failure(404, "unknown_url", "The sandbox has no such endpoint."))
             return
         script = read_script(_header(scope, b"x-sandbox"))
         if isinstance(script, str):
             await self._fail(exchange, Failure(400, "invalid_sandbox_header", script))
             return
-        call = parse(body)
+        call = dialect.parse(body)
         if isinstance(call, Malformed):
             await self._fail(exchange, Failure(400, call.code, call.message, call.param))
             return
         watcher = asyncio.create_task(exchange.watch())
         try:
-            await self._play(call, script, exchange)
+            await self._play(Task(dialect, call, script), exchange)
         finally:
             watcher.cancel()
 
-    async def _play(self, call: Call, script: Script, exchange: Exchange) -> None:
+    async def _play(self, task: Task, exchange: Exchange) -> None:
+        script = task.script
         await exchange.pause(script.delay_ms)
         if script.status is not None:
             message = "The sandbox fails as it was asked to."
             failure = Failure(script.status, "sandbox_failure", message, retry_after=script.retry_after)
             await self._fail(exchange, failure)
-        elif not call.has_output:
-            await self._send_whole(exchange, sandbox_embeddings.answer(call, script), script)
-        elif call.stream:
-            await self._stream(call, script, exchange)
+        elif task.call.stream:
+            await self._stream(task, exchange)
         else:
-            await self._send_whole(exchange, sandbox_chat.answer(call, script), script)
+            await self._send_whole(exchange, task.answer(), script)
 
-    async def _stream(self, call: Call, script: Script, exchange: Exchange) -> None:
+    async def _stream(self, task: Task, exchange: Exchange) -> None:
         """Send the events one by one; a cut simply stops, and the server breaks the connection."""
+        script = task.script
         await exchange.start(200, _EVENTS, (b"cache-control", b"no-cache"))
-        for number, event in enumerate(sandbox_chat.events(call, script)):
+        for number, event in enumerate(task.events()):
             if number:
                 await exchange.pause(script.pace_ms)
             await exchange.write(event, more=True)

@@ -1,59 +1,31 @@
-"""Composes the sandbox's chat answers: text from a hash of the request, usage that fits the text.
+"""Composes the sandbox's chat answers in OpenAI's dialect: several choices, usage of every shape asked for.
 
-A `Call` and a `Script` enter, the body of an answer or the events of a stream leave. Every word is
-one o200k token, so what is produced, limited and reported agrees to the token.
+A `Call`, its tools and a `Script` enter, the body of an answer or the events of a stream leave.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from functools import cache
-from importlib import import_module
 from typing import Any
 
 import msgspec
 
 from farebox.upstream.sandbox_script import Script, UsageShape
+from farebox.upstream.sandbox_words import Called, Produced, count_tokens, pieces, produce
 from farebox.wire import openai_text
 from farebox.wire.call import Call
+from farebox.wire.chat.request import Tool
 
-_TEXT = """
-the of and to in is that for it was on with as be at this have from or had by not but what all were when we there can
-an your which their said if do will each about how up out them then she many some so these would other into has more
-her two like him see time could no make than first been its who now people my made over did down only way find use may
-water long little very after words called just where most know
-"""
-WORDS = tuple(_TEXT.split())
-"""Each is one o200k token, with a blank before it."""
-
-SMALLEST_ANSWER, SPREAD = 12, 60
 _PREAMBLE_TOKENS = 3
 _CREATED = 1_700_000_000
 
 
-class Produced(msgspec.Struct, frozen=True):
-    """One choice: its words, hidden reasoning in tokens, and why it ended."""
-
-    words: list[str]
-    reasoning: int
-    finish_reason: str
-
-    @property
-    def text(self) -> str:
-        return "".join(self.words)
-
-
-def answer(call: Call, script: Script) -> bytes:
+def answer(call: Call, script: Script, tools: tuple[Tool, ...] = ()) -> bytes:
     """The body of a buffered answer."""
-    produced = _all_choices(call, script)
+    produced = _all_choices(call, script, tools)
     choices = [
-        {
-            "index": index,
-            "message": {"role": "assistant", "content": choice.text, "refusal": None},
-            "logprobs": None,
-            "finish_reason": choice.finish_reason,
-        }
+        {"index": index, "message": _message(choice), "logprobs": None, "finish_reason": choice.finish_reason}
         for index, choice in enumerate(produced)
     ]
     body = _head(call, "chat.completion") | {"choices": choices}
@@ -62,17 +34,17 @@ def answer(call: Call, script: Script) -> bytes:
     return msgspec.json.encode(body)
 
 
-def events(call: Call, script: Script) -> Iterator[bytes]:
+def events(call: Call, script: Script, tools: tuple[Tool, ...] = ()) -> Iterator[bytes]:
     """The events of a stream, up to a cut or an error event if the script has one."""
-    produced = _all_choices(call, script)
+    produced = _all_choices(call, script, tools)
     head = _head(call, "chat.completion.chunk")
     for index in range(call.choices):
         yield _event(head, index, {"role": "assistant", "content": ""}, None)
     stop = script.cut if script.cut is not None else script.error_event
-    for number, (index, text) in enumerate(_pieces(produced, script.chunks)):
+    for number, (index, delta) in enumerate(_deltas(produced, script.chunks)):
         if number == stop:
             break
-        yield _event(head, index, {"content": text}, None)
+        yield _event(head, index, delta, None)
     if script.cut is not None:
         return
     if script.error_event is not None:
@@ -85,40 +57,43 @@ def events(call: Call, script: Script) -> Iterator[bytes]:
     yield b"data: [DONE]\n\n"
 
 
-def _all_choices(call: Call, script: Script) -> list[Produced]:
+def _all_choices(call: Call, script: Script, tools: tuple[Tool, ...]) -> list[Produced]:
     seed = hashlib.sha256(bytes(call.fields["messages"]) + call.model.encode(errors="replace")).digest()
-    return [_produce(call, script, hashlib.sha256(seed + bytes([index])).digest()) for index in range(call.choices)]
+    seeds = [hashlib.sha256(seed + bytes([index])).digest() for index in range(call.choices)]
+    return [produce(each, call.output_limit, script, tools) for each in seeds]
 
 
-def _produce(call: Call, script: Script, seed: bytes) -> Produced:
-    """Reasoning first, then words, both inside the output limit, as providers do it."""
-    if script.empty:
-        return Produced([], 0, "stop")
-    wanted = SMALLEST_ANSWER + seed[0] % SPREAD if script.tokens is None else script.tokens
-    room = call.output_limit if call.output_limit is not None else script.reasoning + wanted
-    reasoning = min(script.reasoning, room)
-    visible = min(wanted, room - reasoning)
-    is_short = reasoning + visible < script.reasoning + wanted
-    return Produced(_words(seed, visible), reasoning, "length" if is_short else "stop")
+def _message(choice: Produced) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.thoughts:
+        message["reasoning_content"] = "".join(choice.thoughts)
+    if choice.calls:
+        message["tool_calls"] = [_tool_call(called) for called in choice.calls]
+    return message
 
 
-def _words(seed: bytes, count: int) -> list[str]:
-    picks = hashlib.shake_256(seed).digest(count)
-    return [" " + WORDS[pick % len(WORDS)] for pick in picks]
+def _tool_call(called: Called) -> dict[str, Any]:
+    return {
+        "id": called.id,
+        "type": "function",
+        "function": {"name": called.name, "arguments": called.arguments},
+    }
 
 
-def _pieces(produced: list[Produced], chunks: int | None) -> Iterator[tuple[int, str]]:
-    """The text of each choice in turn, in `chunks` pieces as even as can be, or word by word."""
+def _deltas(produced: list[Produced], chunks: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What each choice adds, one choice after the other."""
     for index, choice in enumerate(produced):
-        count = len(choice.words)
-        parts = min(chunks or count, count)
-        for part in range(parts):
-            yield index, "".join(choice.words[part * count // parts : (part + 1) * count // parts])
+        for thought in pieces(choice.thoughts, chunks):
+            yield index, {"reasoning_content": thought}
+        for text in pieces(choice.words, chunks):
+            yield index, {"content": text}
+        for number, called in enumerate(choice.calls):
+            yield index, {"tool_calls": [{"index": number, **_tool_call(called)}]}
 
 
 def _usage(call: Call, script: Script, produced: list[Produced]) -> dict[str, Any]:
-    reasoning = sum([choice.reasoning for choice in produced])
-    completion = reasoning + sum([len(choice.words) for choice in produced])
+    reasoning = sum([choice.reasoning_tokens for choice in produced])
+    completion = sum([choice.output_tokens for choice in produced])
     prompt = prompt_tokens(call)
     match script.usage:
         case UsageShape.WRONG:
@@ -144,16 +119,6 @@ def prompt_tokens(call: Call) -> int:
     return count_tokens(openai_text.chat_text(call)) + template
 
 
-def count_tokens(text: str) -> int:
-    """How many o200k tokens the text has."""
-    return int(_vocabulary().count(text))
-
-
-@cache
-def _vocabulary() -> Any:
-    return import_module("rs_bpe.bpe").openai.o200k_base()
-
-
 def _head(call: Call, kind: str) -> dict[str, Any]:
     number = hashlib.sha256(call.body).hexdigest()[:24]
     head: dict[str, Any] = {"id": f"chatcmpl-{number}", "object": kind, "created": _CREATED, "model": call.model}
@@ -162,7 +127,7 @@ def _head(call: Call, kind: str) -> dict[str, Any]:
     return head
 
 
-def _event(head: dict[str, Any], index: int, delta: dict[str, str], finish_reason: str | None) -> bytes:
+def _event(head: dict[str, Any], index: int, delta: dict[str, Any], finish_reason: str | None) -> bytes:
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
     return _data(head | {"choices": [choice]})
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from farebox.upstream.sandbox_chat import count_tokens
 from farebox.upstream.sandbox_script import Script, UsageShape
+from farebox.upstream.sandbox_words import count_tokens
 from farebox.wire.call import Call, text_field
 
 DEFAULT_DIMENSIONS = 1536

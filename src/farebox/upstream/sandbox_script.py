@@ -27,6 +27,8 @@ class Script(msgspec.Struct, frozen=True):
     delay_ms: int = 0
     tokens: int | None = None
     reasoning: int = 0
+    thoughts: int = 0
+    tool_calls: int = 0
     chunks: int | None = None
     pace_ms: int = 0
     cut: int | None = None
@@ -41,6 +43,8 @@ RANGES: dict[str, tuple[int, int]] = {
     "delay_ms": (0, 600_000),
     "tokens": (0, 100_000),
     "reasoning": (0, 100_000),
+    "thoughts": (0, 100_000),
+    "tool_calls": (0, 100),
     "chunks": (1, 100_000),
     "pace_ms": (0, 60_000),
     "cut": (0, 100_000),
