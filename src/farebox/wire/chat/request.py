@@ -139,6 +139,8 @@ class Format(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     name: str | None = None
     schema: msgspec.Raw = msgspec.Raw()
     strict: bool | None = None
+    description: str | None = None
+    """What the form is for, in words the model reads."""
 
 
 class Reasoning(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
