@@ -126,11 +126,17 @@ class Gateway:
         return self.call(self.books.accounts.get(customer.account_id)).held
 
     def channel(
-        self, base_url: str, *, models: Mapping[str, str], secrets: tuple[str, ...] = ("sk-upstream-1",), **options: Any
+        self,
+        base_url: str,
+        *,
+        models: Mapping[str, str],
+        secrets: tuple[str, ...] = ("sk-upstream-1",),
+        dialect: str = "openai",
+        **options: Any,
     ) -> str:
-        """A channel to an upstream of the OpenAI dialect; returns its id."""
+        """A channel to an upstream; returns its id."""
         channel_id = new_id("chan")
-        row = ChannelRow(channel_id, channel_id, "openai", base_url, True, {"models": dict(models), **options})
+        row = ChannelRow(channel_id, channel_id, dialect, base_url, True, {"models": dict(models), **options})
         self._change(self.books.changes.put_channel(row, secrets=secrets))
         return channel_id
 
