@@ -213,6 +213,7 @@ async def sandbox() -> AsyncGenerator[str, None]:
 def _uvicorn(app: EdgeApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
+        interface="asgi3",  # it is none, and is called as it is
         http=EdgeProtocol,
         ws="none",
         lifespan="off",

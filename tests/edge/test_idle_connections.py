@@ -6,21 +6,20 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncGenerator
-from typing import Any
 
 import pytest
 import uvicorn
 
-from farebox.edge.protocol import SCOPE_KEY, EdgeProtocol, sweep
+from farebox.edge.exchange import Exchange
+from farebox.edge.protocol import EdgeProtocol, sweep
 from farebox.main import QuietServer
 
 IDLE_S = 3
 REQUEST = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
 
 
-async def _ok(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    await receive()
-    scope[SCOPE_KEY].respond(200, [], b"ok")
+async def _ok(exchange: Exchange) -> None:
+    await exchange.respond(200, b"", await exchange.body(0) or b"ok")
 
 
 @pytest.fixture
@@ -28,6 +27,7 @@ async def port() -> AsyncGenerator[int, None]:
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         _ok,  # type: ignore[arg-type]
+        interface="asgi3",
         http=EdgeProtocol,
         ws="none",
         lifespan="off",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from farebox.observe.exposition import exposition
-from farebox.observe.metrics import TIME_BOUNDS_US, Metrics, Snapshot, Stage
+from farebox.observe.metrics import TIME_BOUNDS_US, Metrics, Snapshot, StageTimes
 from farebox.observe.share import SILENT_S, MetricsShare
 
 
@@ -30,9 +30,9 @@ def busy() -> Metrics:
     metrics.request_ended("chat", "ok")
     metrics.request_ended("chat", "ok")
     metrics.request_ended("chat", "insufficient_credits")
-    metrics.stage(Stage.ADMIT, 900)
-    metrics.stage(Stage.ADMIT, 1_000)
-    metrics.stage(Stage.ADMIT, 999_000_000)
+    metrics.stages_took(StageTimes(admit=900))
+    metrics.stages_took(StageTimes(admit=1_000))
+    metrics.stages_took(StageTimes(admit=999_000_000))
     metrics.batch_committed(3, 0.002)
     metrics.ledger_failed("TimeoutError")
     metrics.upstream_answered("main", "ok")
@@ -78,7 +78,7 @@ def test_a_process_that_has_counted_nothing_can_be_read() -> None:
 def test_every_value_is_in_every_bucket_at_or_above_it(values: list[int]) -> None:
     metrics = Metrics()
     for value in values:
-        metrics.stage(Stage.TOTAL, value)
+        metrics.stages_took(StageTimes(total=value))
     read = samples(metrics.counted)
     for bound in TIME_BOUNDS_US:
         at_most = read[f"farebox_stage_seconds_bucket le={bound / 1_000_000:g} stage=total"]

@@ -1,6 +1,6 @@
-"""The data plane as a plain ASGI application: routes, bodies, headers, the request's line in the log.
+"""The data plane as an application: routes, bodies, headers, the request's line in the log.
 
-Enters: ASGI. Leaves: HTTP. It authenticates nothing and prices nothing; model calls go to the
+Enters: an exchange. Leaves: its answer. It authenticates nothing and prices nothing; model calls go to the
 relay, everything else to `reads`. Whatever happens inside, the client gets a well-formed answer
 with a request id and no trace of the inside (d50).
 """
@@ -10,25 +10,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import structlog
 
 from farebox.admission.refusals import Refusal, RefusalCode
-from farebox.edge.bodies import ClientGone, Receive, read_body
-from farebox.edge.connection import Connection, LiveStreams, Send
+from farebox.edge.connection import Connection, LiveStreams
 from farebox.edge.errors import INTERNAL, render_internal
-from farebox.edge.headers import PREFLIGHT, Wishes, client_address, cors_headers, read_headers
-from farebox.edge.protocol import SCOPE_KEY
+from farebox.edge.exchange import ClientGone, Exchange
+from farebox.edge.headers import PREFLIGHT, Wishes, client_address, cors_lines, read_headers
 from farebox.edge.replies import JSON, POST_ONLY, Response, refused, respond, wrong_method
 from farebox.relay.ask import Ask, Headers, PassedOn, Refused, Reply
 from farebox.relay.job import Trace
 from farebox.relay.relay import Relay
 from farebox.store.id_source import new_id
 from farebox.wire.dialect import Dialect, dialect_at
-
-Scope = dict[str, Any]
 
 CLIENT_LEFT = 499
 """In the log, for requests that nobody waited for."""
@@ -48,18 +45,13 @@ class ReadRoutes(Protocol):
     async def answer(self, method: str, path: str, query: bytes, wishes: Wishes, ask: Asking) -> Response: ...
 
 
-class Asking:
+class Asking(NamedTuple):
     """What a request knows of itself before its key is known."""
 
-    __slots__ = ("client_ip", "read_body", "request_id", "trace")
-
-    def __init__(
-        self, request_id: str, client_ip: str | None, trace: Trace, read_body: Callable[[], Awaitable[bytes | Refusal]]
-    ) -> None:
-        self.request_id = request_id
-        self.client_ip = client_ip
-        self.trace = trace
-        self.read_body = read_body
+    request_id: str
+    client_ip: str | None
+    trace: Trace
+    read_body: Callable[[], Awaitable[bytes | Refusal]]
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -82,53 +74,58 @@ class EdgeApp:
         self._cors = frozenset(origin.encode() for origin in terms.cors_origins)
         self.live = live
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request, whatever happens."""
         began = time.monotonic()
         request_id = new_id("req")
-        wishes = read_headers(scope["headers"])
-        base = [(b"x-request-id", request_id.encode()), *cors_headers(wishes.origin, self._cors)]
-        trace = Trace(request_id, scope["path"])
-        connection = Connection(send, scope.get(SCOPE_KEY), base, self.live)
+        wishes = read_headers(exchange.headers)
+        exchange.base = b"x-request-id: %b\r\n" % request_id.encode()
+        if wishes.origin:
+            exchange.base += cors_lines(wishes.origin, self._cors)
+        trace = Trace(request_id, exchange.path)
+        connection = Connection(exchange, self.live)
         status, code = 200, "ok"
         try:
-            response = await self._answer(scope, receive, wishes, connection, trace)
+            response = await self._answer(exchange, wishes, connection, trace)
             if response is not None:
                 status, code = response.status, trace.code or "ok"
-                await _send(send, response, connection)
+                await exchange.respond(*response)
         except ClientGone:
             status, code = CLIENT_LEFT, "client_left"
         except asyncio.CancelledError:
             # At shutdown, when a request has had its time. The task ends here all the same.
-            status, code = await _break_off(send, connection, refused(SHUTTING_DOWN, None)), "shutting_down"
+            status, code = await _break_off(exchange, connection, refused(SHUTTING_DOWN, None)), "shutting_down"
         except Exception as error:
             log.error("request failed", request_id=request_id, error=type(error).__name__, exc_info=error)
-            response = Response(INTERNAL.status, [JSON], render_internal(request_id))
-            status, code = await _break_off(send, connection, response), "internal_error"
+            response = Response(INTERNAL.status, JSON, render_internal(request_id))
+            status, code = await _break_off(exchange, connection, response), "internal_error"
         finally:
             connection.forget()
+            exchange.close()
             self._finished(trace, status, code, began)
 
     async def _answer(
-        self, scope: Scope, receive: Receive, wishes: Wishes, connection: Connection, trace: Trace
+        self, exchange: Exchange, wishes: Wishes, connection: Connection, trace: Trace
     ) -> Response | None:
-        method, path = scope["method"], scope["path"]
+        method, path = exchange.method, exchange.path
         if method == "OPTIONS":
-            return Response(204, PREFLIGHT if wishes.origin else [], b"")
-        client = scope.get("client")
-        client_ip = client_address(client[0] if client else None, wishes.forwarded_for, self._terms.trusted_proxies)
-        ask = Asking(
-            trace.request_id, client_ip, trace, lambda: read_body(receive, wishes, self._terms.body_limit_bytes)
-        )
+            return Response(204, PREFLIGHT if wishes.origin else b"", b"")
+        client_ip = client_address(exchange.wire.peer, wishes.forwarded_for, self._terms.trusted_proxies)
+        ask = Asking(trace.request_id, client_ip, trace, lambda: self._body(exchange, wishes))
         dialect = dialect_at(path)
         if dialect is None:
-            return await self._reads.answer(method, path, scope["query_string"], wishes, ask)
+            return await self._reads.answer(method, path, exchange.query, wishes, ask)
         if method != "POST":
             trace.code = RefusalCode.METHOD_NOT_ALLOWED.value
             return wrong_method(POST_ONLY)
-        reply = await self._call(scope["headers"], wishes, ask, dialect, connection)
+        reply = await self._call(exchange.headers, wishes, ask, dialect, connection)
         return self._render(reply, dialect, trace)
+
+    async def _body(self, exchange: Exchange, wishes: Wishes) -> bytes | Refusal:
+        """The whole body as it is; refused as soon as it is known to be too large. Raises `ClientGone`."""
+        limit = self._terms.body_limit_bytes
+        body = await exchange.body(limit) if wishes.content_length <= limit else None
+        return _too_large(limit) if body is None else body
 
     async def _call(
         self, headers: Headers, wishes: Wishes, ask: Asking, dialect: Dialect, connection: Connection
@@ -160,26 +157,20 @@ class EdgeApp:
         return respond(reply, dialect, top_up_url=self._terms.top_up_url)
 
 
-async def _break_off(send: Send, connection: Connection, response: Response) -> int:
+async def _break_off(exchange: Exchange, connection: Connection, response: Response) -> int:
     """Say that there will be no answer, or no rest of it; the status for the log."""
-    if connection.began:
-        if not connection.ended:
-            await connection.write(b"data: " + response.body + b"\n\n")
-            await connection.end()
-    elif connection.exchange is None or not connection.exchange.cycle.response_started:
-        await _send(send, response, connection)
+    if not exchange.started:
+        await exchange.respond(*response)
+    elif not exchange.ended:
+        await connection.write(b"data: " + response.body + b"\n\n")
+        await connection.end()
     return response.status
 
 
-async def _send(send: Send, response: Response, connection: Connection) -> None:
-    exchange, headers = connection.exchange, [*connection.base, *response.headers]
-    if exchange is not None and exchange.is_quick:
-        exchange.respond(response.status, headers, response.body)
-        return
-    if response.status != 204:
-        headers.append((b"content-length", b"%d" % len(response.body)))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+def _too_large(limit: int) -> Refusal:
+    return Refusal(
+        RefusalCode.BODY_TOO_LARGE, f"The body is larger than {limit} bytes, the most that is accepted here."
+    )
 
 
 MISSING_KEY = Refusal(

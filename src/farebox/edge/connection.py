@@ -7,22 +7,17 @@ for all streams of the process. A client that does not read is cut off after a w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
-from farebox.edge.headers import standing_headers
-from farebox.edge.protocol import Exchange
+from farebox.edge.exchange import Exchange
+from farebox.edge.headers import lines_of, standing_lines
 from farebox.relay.ask import Headers, Standing, TooSlow
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 PING = b": ping\n\n"
 SLOW_READER_S = 60.0
-_EVENT_STREAM: Headers = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+_EVENT_STREAM = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+)
 
 
 class LiveStreams:
@@ -51,89 +46,68 @@ class LiveStreams:
             await asyncio.sleep(min(1.0, interval_s / 4))
             now = loop.time()
             for stream in list(self._streams):
-                await stream.ping(now, interval_s)
+                stream.ping(now, interval_s)
 
 
 class Connection:
     """One request's client."""
 
-    __slots__ = ("_last", "_live", "_loop", "_protocol", "_send", "base", "began", "ended", "exchange")
+    __slots__ = ("_exchange", "_last", "_live", "_loop")
 
-    def __init__(self, send: Send, exchange: Exchange | None, base: Headers, live: LiveStreams) -> None:
-        self._send = send
-        self.exchange = exchange
-        self._protocol = None if exchange is None else exchange.connection
-        self.base = base
-        """Headers of whatever is answered."""
+    def __init__(self, exchange: Exchange, live: LiveStreams) -> None:
+        self._exchange = exchange
         self._live = live
         self._loop = asyncio.get_running_loop()
         self._last = 0.0
-        self.began = False
-        self.ended = False
 
     @property
     def left(self) -> bool:
-        return self._protocol is not None and self._protocol.lost
+        return self._exchange.wire.lost
 
     def when_left(self, act: Callable[[], None] | None) -> None:
-        if self._protocol is not None:
-            self._protocol.when_left(act)
+        self._exchange.wire.when_left(act)
 
     async def begin(self, standing: Standing, queue_wait_ms: int, headers: Headers) -> None:
-        waited = (b"x-queue-wait-ms", b"%d" % queue_wait_ms)
-        head = [*_EVENT_STREAM, *self.base, *standing_headers(standing), waited, *headers]
-        self.began = True
+        waited = b"x-queue-wait-ms: %d\r\n" % queue_wait_ms
         self._last = self._loop.time()
         self._live.add(self)
-        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+        self._exchange.begin(_EVENT_STREAM + standing_lines(standing) + waited + lines_of(headers))
 
     @property
     def takes_at_once(self) -> bool:
-        exchange = self.exchange
-        return exchange is not None and exchange.is_quick and not exchange.connection.lost
+        exchange = self._exchange
+        return not (exchange.flow.write_paused or exchange.gone)
 
     def write_at_once(self, events: bytes) -> None:
         self._last = self._loop.time()
-        if self.exchange is not None:
-            self.exchange.write(events)
+        self._exchange.write(events)
 
     async def write(self, events: bytes) -> None:
-        if not events or self.left:
-            return
-        if self.takes_at_once:
+        if events and not self.left:
+            if not self.takes_at_once:
+                await self._wait_for_reader()
             self.write_at_once(events)
-            return
-        self._last = self._loop.time()
-        await self._wait_for_reader()
-        await self._send({"type": "http.response.body", "body": events, "more_body": True})
 
     async def end(self) -> None:
         self._live.discard(self)
-        self.ended = True
-        if not self.left:
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        self._exchange.end()
 
     def forget(self) -> None:
         """The request is over, however it ended."""
         self._live.discard(self)
 
-    async def ping(self, now: float, interval_s: float) -> None:
+    def ping(self, now: float, interval_s: float) -> None:
         """Say something if nothing was said for the interval."""
-        protocol = self._protocol
-        if now - self._last < interval_s or self.left or self.ended:
-            return
-        if protocol is not None and protocol.flow.write_paused:
-            return
-        self._last = now
-        await self._send({"type": "http.response.body", "body": PING, "more_body": True})
+        if now - self._last >= interval_s and self.takes_at_once and self._exchange.started:
+            self.write_at_once(PING)
 
     async def _wait_for_reader(self) -> None:
-        protocol = self._protocol
-        if protocol is None:
+        flow = self._exchange.flow
+        if not flow.write_paused:
             return
         try:
             async with asyncio.timeout(SLOW_READER_S):
-                await protocol.flow.drain()
+                await flow.drain()
         except TimeoutError:
-            protocol.cut()
+            self._exchange.wire.cut()
             raise TooSlow("the client does not read its answer") from None

@@ -61,6 +61,7 @@ STATUSES: Mapping[RefusalCode, Row] = {
     RefusalCode.UPSTREAM_TIMEOUT: Row(504, "upstream_error"),
 }
 INTERNAL = Row(500, "internal_error")
+NO_RETRY = b"x-should-retry: false\r\n"
 
 _PASSED_ON_TYPES = {404: "not_found_error", 409: "conflict_error", 422: "validation_error"}
 
@@ -100,14 +101,10 @@ def render_internal(request_id: str) -> bytes:
     return openai_errors.render(INTERNAL.type, "internal_error", message)
 
 
-def retry_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
+def retry_lines(refusal: Refusal) -> bytes:
     """When to come back, and whether an SDK should try by itself."""
-    headers: list[tuple[bytes, bytes]] = []
-    if refusal.retry_after_s is not None:
-        headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
-    if not refusal.retry_helps:
-        headers.append((b"x-should-retry", b"false"))
-    return headers
+    when = b"" if refusal.retry_after_s is None else b"retry-after: %d\r\n" % refusal.retry_after_s
+    return when if refusal.retry_helps else when + NO_RETRY
 
 
 def _speaks_of_context(message: str) -> bool:

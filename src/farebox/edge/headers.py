@@ -1,4 +1,7 @@
-"""Headers in and out: credentials and wishes of a request, standing and charge of an answer."""
+"""Headers in and out: credentials and wishes of a request, standing and charge of an answer.
+
+Those of an answer are made as the lines that are sent, each with its end: they are only ever joined.
+"""
 
 from __future__ import annotations
 
@@ -122,49 +125,62 @@ def _without_port(address: str) -> str:
     return address.partition(":")[0] if address.count(":") == 1 else address
 
 
-def standing_headers(standing: Standing) -> Headers:
+def lines_of(headers: Headers) -> bytes:
+    """Header lines as they are sent. The headers are our own, or came through a parser: no line break is in them."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
+
+
+def standing_lines(standing: Standing) -> bytes:
     """On every answer once the key is known. Unlimited is written `unlimited`."""
     rate = standing.rate
-    return [
-        (b"x-ratelimit-limit", _count(rate.limit)),
-        (b"x-ratelimit-remaining", _count(rate.remaining)),
-        (b"x-ratelimit-used", b"%d" % rate.used),
-        (b"x-ratelimit-reset", b"%d" % rate.reset_s),
-        (b"x-ratelimit-resource", standing.resource.encode()),
-        (b"x-request-priority", b"%d" % standing.priority),
-    ]
+    return (
+        f"x-ratelimit-limit: {_count(rate.limit)}\r\n"
+        f"x-ratelimit-remaining: {_count(rate.remaining)}\r\n"
+        f"x-ratelimit-used: {rate.used}\r\n"
+        f"x-ratelimit-reset: {rate.reset_s}\r\n"
+        f"x-ratelimit-resource: {standing.resource}\r\n"
+        f"x-request-priority: {standing.priority}\r\n"
+    ).encode()
 
 
-def charge_headers(charged: Charged) -> Headers:
+def charge_lines(charged: Charged) -> bytes:
     """On a buffered charged answer."""
-    headers = [
-        (b"x-credits-charged", format_credits(charged.amount).encode()),
-        (b"x-credits-remaining", format_credits(charged.remaining).encode()),
-        (b"x-billing-method", charged.method.encode()),
-        (b"x-queue-wait-ms", b"%d" % charged.queue_wait_ms),
-    ]
+    lines = (
+        f"x-credits-charged: {format_credits(charged.amount)}\r\n"
+        f"x-credits-remaining: {format_credits(charged.remaining)}\r\n"
+        f"x-billing-method: {charged.method}\r\n"
+        f"x-queue-wait-ms: {charged.queue_wait_ms}\r\n"
+    )
     if charged.max_tokens_applied is not None:
-        headers.append((b"x-max-tokens-applied", b"%d" % charged.max_tokens_applied))
-    return headers
+        lines += f"x-max-tokens-applied: {charged.max_tokens_applied}\r\n"
+    return lines.encode()
 
 
-def cors_headers(origin: bytes, allowed: frozenset[bytes]) -> Headers:
+def cors_lines(origin: bytes, allowed: frozenset[bytes]) -> bytes:
     """For a browser on an allowed origin; nothing for others."""
     if not origin or (origin not in allowed and b"*" not in allowed):
-        return []
-    return [
-        (b"access-control-allow-origin", origin),
-        (b"access-control-expose-headers", EXPOSED),
-        (b"vary", b"origin"),
+        return b""
+    return lines_of(
+        [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-expose-headers", EXPOSED),
+            (b"vary", b"origin"),
+        ]
+    )
+
+
+ALLOWED = b"*, authorization, content-type, x-api-key, x-goog-api-key, idempotency-key"
+PREFLIGHT = lines_of(
+    [
+        (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+        (
+            b"access-control-allow-headers",
+            b"*, authorization, content-type, x-api-key, x-goog-api-key, idempotency-key",
+        ),
+        (b"access-control-max-age", b"86400"),
     ]
+)
 
 
-PREFLIGHT: Headers = [
-    (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", b"*, authorization, content-type, x-api-key, x-goog-api-key, idempotency-key"),
-    (b"access-control-max-age", b"86400"),
-]
-
-
-def _count(value: int | None) -> bytes:
-    return b"unlimited" if value is None else b"%d" % value
+def _count(value: int | None) -> int | str:
+    return "unlimited" if value is None else value

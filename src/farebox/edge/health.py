@@ -13,7 +13,7 @@ import msgspec
 from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.edge.replies import JSON, Response
 
-EXPOSITION = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+EXPOSITION = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
 
 
 class Health:
@@ -39,11 +39,11 @@ class Health:
     def _counted(self, word: str, metrics: Callable[[], bytes]) -> Response | Refusal:
         if self._metrics_word and not compare_digest(word.encode(), self._metrics_word):
             return _WRONG_WORD
-        return Response(200, [EXPOSITION], metrics())
+        return Response(200, EXPOSITION, metrics())
 
 
 def _json(status: int, value: dict[str, str]) -> Response:
-    return Response(status, [JSON], msgspec.json.encode(value))
+    return Response(status, JSON, msgspec.json.encode(value))
 
 
 _WRONG_WORD = Refusal(

@@ -1,18 +1,30 @@
-"""uvicorn's HTTP protocol with what a gateway needs: who left, floods of headers, slow senders.
+"""The HTTP/1.1 side of a client connection: requests in, one after the other, each as an `Exchange`.
 
-The application learns at once when a client leaves (uvicorn itself only tells who asks). Heads
-have a size limit, and whoever takes too long to send a request is cut off. Errors of the HTTP
-layer itself have the same shape as all others. An answer under way is never mixed with them.
+Enters: bytes. Leaves: an exchange for each request, in a task of its own, as soon as its head is whole; requests that
+came before their predecessor was answered wait in line. uvicorn listens, counts connections and shuts down; its own
+protocol and the messages of ASGI are not on the path of a request, because they cost as much as everything else here.
+
+The application learns at once when a client leaves. Heads have a size limit, and whoever takes too long to send a
+request is cut off. Errors of the HTTP layer itself have the same shape as all others. An answer under way is never
+mixed with them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from functools import lru_cache
 from typing import Any, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+import uvicorn
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.utils import get_remote_addr
+from uvicorn.server import ServerState
 
+from farebox.edge.exchange import Exchange
 from farebox.store.id_source import new_id
 from farebox.wire import openai_errors
 
@@ -25,17 +37,45 @@ LINGER_S = 2.0
 off at once loses the answer with its connection."""
 MAX_DISCARDED_BYTES = 128 * 1024 * 1024
 """The same, for a request that was answered before its body was whole."""
-SCOPE_KEY = "farebox.connection"
+
+Application = Callable[[Exchange], Coroutine[Any, Any, None]]
 
 
-class EdgeProtocol(HttpToolsProtocol):
-    """One client connection."""
+class EdgeProtocol(asyncio.Protocol):
+    """One client connection. Made by uvicorn; the application it is configured with answers exchanges."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    __slots__ = (
+        "_act_when_left", "_app", "_expects", "_flooded", "_head_bytes", "_headers", "_idle_limit_s", "_idle_since",
+        "_in_head", "_latest", "_line", "_loop", "_most_connections", "_parser", "_reading_since", "_received",
+        "_refused", "_state", "_under_way", "_url", "flow", "lost", "peer", "transport",
+    )  # fmt: skip
+    transport: asyncio.Transport
+    flow: FlowControl
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._app = cast(Application, config.app)
+        self._state = server_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._most_connections = config.limit_concurrency
+        self._idle_limit_s = config.timeout_keep_alive
+        self._parser: HttpRequestParser | None = _parser_for(self)
+        self.peer: str | None = None
+        """The address at the other end."""
         self.lost = False
-        self._most_connections, self.limit_concurrency = self.limit_concurrency, None
         self._act_when_left: Callable[[], None] | None = None
+        self._latest: Exchange | None = None
+        self._under_way: Exchange | None = None
+        """The request whose head came last; the one that is being answered."""
+        self._line: deque[Exchange] = deque()
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._expects = False
         self._head_bytes = 0
         """Since the last request, or piece of a body, was whole."""
         self._in_head = True
@@ -46,72 +86,121 @@ class EdgeProtocol(HttpToolsProtocol):
         self._idle_since: float | None = None
         """Since the last answer was out, until something arrives; the sweep ends what idles too long."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._reading_since = self.loop.time()
-        if self._most_connections is not None and len(self.connections) > self._most_connections:
+    # For the event loop ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.flow = FlowControl(self.transport)
+        address = get_remote_addr(self.transport)
+        self.peer = address[0] if address else None
+        self._state.connections.add(cast(Any, self))
+        self._reading_since = self._loop.time()
+        if self._most_connections is not None and len(self._state.connections) > self._most_connections:
             self._refuse(503, "Service Unavailable", "There are too many connections. Try again shortly.")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-        super().connection_lost(exc)
+        self._leave()
+        self._state.connections.discard(cast(Any, self))
+        self.flow.resume_writing()
+        self._parser = None  # it holds us and we hold it
         act, self._act_when_left = self._act_when_left, None
         if act is not None:
             act()
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        parser = self._parser
+        if self._refused or parser is None:
             return
         self._head_bytes += len(data)
         self._idle_since = None
-        super().data_received(data)
+        try:
+            parser.feed_data(data)
+        except HttpParserUpgrade:
+            pass  # answered as if it had not asked for another protocol
+        except HttpParserError:
+            self._refuse_unreadable()
         self._received += len(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(431, "Request Header Fields Too Large", TOO_LARGE)
 
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.flow.resume_writing()
+
+    # For the parser -------------------------------------------------------------------------
+
     def on_message_begin(self) -> None:
-        self._reading_since = self.loop.time()
+        self._reading_since = self._loop.time()
         self._received = 0
-        super().on_message_begin()
+        self._url = b""
+        self._headers = []
+        self._expects = False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._expects = True
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._head_bytes > MAX_HEAD_BYTES and self._size_of_head() > MAX_HEAD_BYTES:
             self._flooded = True
-            raise ValueError(TOO_LARGE)  # ends in send_400_response
-        scope = cast("dict[str, object]", self.scope)
-        super().on_headers_complete()  # raises if the address cannot be read
+            raise ValueError(TOO_LARGE)  # ends in _refuse_unreadable
+        parser = self._parser
+        if parser is None:
+            return
+        path, query = _path_and_query(self._url)  # raises if the address cannot be read
+        exchange = Exchange(self, parser.get_method().decode("ascii"), path, query, self._headers)
+        exchange.keep_alive = parser.should_keep_alive() and parser.get_http_version() != "1.0"
+        exchange.awaits_continue = self._expects
+        self._headers = []  # trailers go nowhere: they must not pass for headers
         self._in_head = False
         self._head_bytes = 0
-        scope[SCOPE_KEY] = Exchange(self, self.cycle)
-        self.headers = []  # trailers go nowhere: they must not pass for headers
+        earlier, self._latest = self._latest, exchange
+        if earlier is None or earlier.ended:
+            self._start(exchange)
+        else:
+            self.flow.pause_reading()
+            self._line.append(exchange)
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
-        if self._received > MAX_DISCARDED_BYTES and self.cycle.response_complete:
-            self.transport.abort()
-        super().on_body(body)
+        exchange = self._latest
+        if exchange is not None:
+            exchange.take(body)
+            if exchange.ended and self._received > MAX_DISCARDED_BYTES:
+                self.transport.abort()
 
     def on_message_complete(self) -> None:
         self._reading_since = None
         self._head_bytes = 0
         self._in_head = True
-        super().on_message_complete()
+        exchange = self._latest
+        if exchange is not None:
+            exchange.whole = True
+            exchange.wake()
 
-    def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
+    # For the exchange and the application ---------------------------------------------------
+
+    @property
+    def standing_lines(self) -> bytes:
+        """Header lines of every answer: the date."""
+        return _DATE.lines(self._state.default_headers)
+
+    def answered(self) -> None:
+        """The answer is out: the next request's turn."""
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+        if self._line:
+            self._start(self._line.popleft())
         else:
-            self._idle_since = self.loop.time()
-
-    def send_400_response(self, msg: str) -> None:
-        if self._flooded:
-            self._refuse(431, "Request Header Fields Too Large", TOO_LARGE)
-        else:
-            self._refuse(400, "Bad Request", "This is no HTTP request that can be read.")
+            self._idle_since = self._loop.time()
 
     def when_left(self, act: Callable[[], None] | None) -> None:
         """Call this when the client leaves; at once if it has."""
@@ -122,13 +211,22 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def cut(self) -> None:
         """Have done with this client: what it was sent and did not read is lost."""
-        self.lost = True
+        self._leave()
         self.transport.abort()
+
+    # For uvicorn and the sweep --------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """The server stops: an idle connection ends now, a busy one with its answer."""
+        if self._answering:
+            cast(Exchange, self._latest).keep_alive = False
+        else:
+            self.transport.close()
 
     def cut_if_slow(self, now: float) -> None:
         """Close the connection if it idles, or its sender takes longer than anyone honest needs."""
         idle_since = self._idle_since
-        if idle_since is not None and now - idle_since > self.timeout_keep_alive:
+        if idle_since is not None and now - idle_since > self._idle_limit_s:
             self.transport.close()
         since = self._reading_since
         if since is None or self.transport.is_closing():
@@ -142,29 +240,48 @@ class EdgeProtocol(HttpToolsProtocol):
         else:
             self._refuse(408, "Request Timeout", "The request did not arrive in time.")
 
+    # Our own --------------------------------------------------------------------------------
+
     @property
     def _answering(self) -> bool:
-        """A request is under way; uvicorn has no cycle before the first one."""
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        return cycle is not None and not cycle.response_complete
+        """Whether a request is under way, or in line."""
+        return self._latest is not None and not self._latest.ended
+
+    def _start(self, exchange: Exchange) -> None:
+        self._under_way = exchange
+        task = self._loop.create_task(self._app(exchange))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+
+    def _leave(self) -> None:
+        self.lost = True
+        for exchange in (self._under_way, self._latest):
+            if exchange is not None:
+                exchange.leave()
 
     def _size_of_head(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        return len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
+
+    def _refuse_unreadable(self) -> None:
+        if self._flooded:
+            self._refuse(431, "Request Header Fields Too Large", TOO_LARGE)
+        else:
+            self._refuse(400, "Bad Request", "This is no HTTP request that can be read.")
 
     def _refuse(self, status: int, reason: str, message: str) -> None:
         """Answer for the request that is arriving, read no further, and close."""
         self._refused = True
         self._reading_since = None
-        if self._answering and self._in_head:
-            self.cycle.keep_alive = False  # the answer under way is another request's: it may end, nothing follows
+        latest = self._latest
+        if latest is not None and self._in_head and not latest.ended:
+            latest.keep_alive = False  # the answer under way is another request's: it may end, nothing follows
             return
-        if not self._in_head and (self.pipeline or self.cycle.response_started):
-            self.transport.abort()
-            return
+        if latest is not None and not self._in_head:
+            if self._line or latest.started:
+                self.transport.abort()
+                return
+            latest.leave()
         self._write_refusal(status, reason, message)
-        if not self._in_head:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
 
     def _write_refusal(self, status: int, reason: str, message: str) -> None:
         kind = "service_unavailable" if status == 503 else "invalid_request_error"
@@ -175,54 +292,44 @@ class EdgeProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(LINGER_S, self.transport.close)
+        self._loop.call_later(LINGER_S, self.transport.close)
 
 
-class Exchange:
-    """One request of a connection, and the short way to answer it: one write instead of uvicorn's two."""
+class _DateLines:
+    """uvicorn's headers of every answer, as text: made anew when they are, once a second."""
 
-    __slots__ = ("connection", "cycle")
+    def __init__(self) -> None:
+        self._of: list[tuple[bytes, bytes]] = []
+        self._text = b""
 
-    def __init__(self, connection: EdgeProtocol, cycle: RequestResponseCycle) -> None:
-        self.connection = connection
-        self.cycle = cycle
-
-    @property
-    def is_quick(self) -> bool:
-        """Whether the client reads as fast as we write; else the answer has to wait for it."""
-        return not self.connection.flow.write_paused
-
-    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        """A whole answer. `headers` are our own or came through an HTTP parser, so they need no checking."""
-        cycle = self.cycle
-        if cycle.disconnected:
-            return
-        lines = [b": ".join(pair) for pair in (*cycle.default_headers, *headers)]
-        if not cycle.keep_alive:
-            lines.append(b"connection: close")
-        if status != 204:
-            lines.append(b"content-length: %d" % len(body))
-        if cycle.scope["method"] == "HEAD":
-            body = b""
-        cycle.transport.write(b"%b%b\r\n\r\n%b" % (STATUS_LINE[status], b"\r\n".join(lines), body))
-        cycle.waiting_for_100_continue = False
-        cycle.response_started = True
-        self._complete()
-
-    def write(self, data: bytes) -> None:
-        """A piece of a body that is sent in chunks."""
-        self.cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def _complete(self) -> None:
-        cycle = self.cycle
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
+    def lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        if headers is not self._of:
+            self._of, self._text = headers, b"".join(b"%b: %b\r\n" % pair for pair in headers)
+        return self._text
 
 
+_DATE = _DateLines()
 TOO_LARGE = "The headers of this request are too large."
+
+
+def _parser_for(protocol: EdgeProtocol) -> HttpRequestParser:
+    parser = HttpRequestParser(protocol)
+    # A request that says it is its connection's last is answered, whatever follows it.
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
+def _path_and_query(url: bytes) -> tuple[str, bytes]:
+    return _known_address(url) if len(url) <= 128 else _address(url)
+
+
+def _address(url: bytes) -> tuple[str, bytes]:
+    parsed = parse_url(url)
+    path = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.query or b""
+
+
+_known_address = lru_cache(maxsize=1024)(_address)
 
 
 async def sweep(connections: Callable[[], Iterable[Any]]) -> None:

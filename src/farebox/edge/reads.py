@@ -14,7 +14,7 @@ import msgspec
 
 from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.edge.app import MISSING_KEY, Asking
-from farebox.edge.headers import Wishes, standing_headers
+from farebox.edge.headers import Wishes, standing_lines
 from farebox.edge.health import Health
 from farebox.edge.replies import GET_ONLY, JSON, POST_ONLY, Response, refused, wrong_method
 from farebox.edge.shapes import (
@@ -199,8 +199,8 @@ def _respond(answer: Response | dict[str, Any] | Refusal, ask: Asking, standing:
         return refused(answer, standing)
     if isinstance(answer, Response):
         return answer
-    known = [] if standing is None else standing_headers(standing)
-    return Response(200, [JSON, *known], msgspec.json.encode(answer))
+    known = b"" if standing is None else standing_lines(standing)
+    return Response(200, JSON + known, msgspec.json.encode(answer))
 
 
 def _wrong_method(allow: bytes, ask: Asking) -> Response:

@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import NamedTuple, assert_never
 
 from farebox.admission.refusals import Refusal, RefusalCode
-from farebox.edge.errors import STATUSES, render_passed_on, render_refusal, retry_headers
-from farebox.edge.headers import charge_headers, standing_headers
-from farebox.relay.ask import Answered, Headers, PassedOn, Refused, Reply, Standing, Streamed
+from farebox.edge.errors import NO_RETRY, STATUSES, render_passed_on, render_refusal, retry_lines
+from farebox.edge.headers import charge_lines, lines_of, standing_lines
+from farebox.relay.ask import Answered, PassedOn, Refused, Reply, Standing, Streamed
 from farebox.wire.dialect import Dialect
 
-JSON = (b"content-type", b"application/json")
+JSON = b"content-type: application/json\r\n"
 GET_ONLY = b"GET, HEAD, OPTIONS"
 POST_ONLY = b"POST, OPTIONS"
 """Values of `Allow`."""
+REPLAYED = b"idempotent-replayed: true\r\n"
 
 
 class Response(NamedTuple):
     """A whole answer."""
 
     status: int
-    headers: Headers
+    lines: bytes
+    """Of its headers, each with its end."""
     body: bytes
 
 
@@ -32,8 +34,8 @@ def respond(reply: Reply, dialect: Dialect, *, top_up_url: str) -> Response | No
         case Refused():
             return refused(reply.refusal, reply.standing, dialect=dialect, top_up_url=top_up_url)
         case PassedOn():
-            headers = [JSON, *standing_headers(reply.standing), (b"x-should-retry", b"false")]
-            return Response(reply.status, headers, render_passed_on(reply.status, reply.error, dialect))
+            lines = JSON + standing_lines(reply.standing) + NO_RETRY
+            return Response(reply.status, lines, render_passed_on(reply.status, reply.error, dialect))
         case Streamed():
             return None
         case _:
@@ -44,22 +46,21 @@ def refused(
     refusal: Refusal, standing: Standing | None, *, dialect: Dialect | None = None, top_up_url: str = ""
 ) -> Response:
     """A refusal of ours."""
-    known = [] if standing is None else standing_headers(standing)
+    known = b"" if standing is None else standing_lines(standing)
     body = render_refusal(refusal, dialect=dialect, top_up_url=top_up_url)
-    return Response(STATUSES[refusal.code].status, [JSON, *known, *retry_headers(refusal)], body)
+    return Response(STATUSES[refusal.code].status, JSON + known + retry_lines(refusal), body)
 
 
 def wrong_method(allow: bytes) -> Response:
     """A method the address does not take; `allow` names those it does."""
     method = allow.partition(b",")[0].decode()
     response = refused(Refusal(RefusalCode.METHOD_NOT_ALLOWED, f"This address takes {method} only."), None)
-    return response._replace(headers=[*response.headers, (b"allow", allow)])
+    return response._replace(lines=response.lines + b"allow: %b\r\n" % allow)
 
 
 def _answered(reply: Answered) -> Response:
-    headers = [(b"content-type", reply.content_type), *standing_headers(reply.standing), *reply.headers]
-    if reply.charged is not None:
-        headers += charge_headers(reply.charged)
-    if reply.replayed:
-        headers.append((b"idempotent-replayed", b"true"))
-    return Response(200, headers, reply.body)
+    kind = JSON if reply.content_type == b"application/json" else b"content-type: %b\r\n" % reply.content_type
+    passed = lines_of(reply.headers) if reply.headers else b""
+    charged = b"" if reply.charged is None else charge_lines(reply.charged)
+    replayed = REPLAYED if reply.replayed else b""
+    return Response(200, b"".join((kind, standing_lines(reply.standing), passed, charged, replayed)), reply.body)

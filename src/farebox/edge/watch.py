@@ -14,7 +14,7 @@ import structlog
 from farebox.admission.commands import Ended
 from farebox.money import format_credits
 from farebox.observe.logs import RequestLine, RequestLog
-from farebox.observe.metrics import Metrics, Stage
+from farebox.observe.metrics import Metrics, StageTimes
 from farebox.relay.job import Job, Trace
 
 ROUTES = {
@@ -60,34 +60,32 @@ class RequestWatch:
 
     def finished(self, trace: Trace, status: int, code: str, began: float) -> None:
         """The answer is out, or the client is gone."""
-        route = _route(trace.path)
+        route = ROUTES.get(trace.path) or _route(trace.path)
         times = _times(trace, began)
         metrics = self.metrics
         metrics.request_ended(route, code)
-        for stage, duration_us in times.items():
-            metrics.stage(stage, duration_us)
+        metrics.stages_took(times)
         if trace.channel is not None:
             metrics.upstream_answered(trace.channel, trace.stamp or "none")
         if self._lines is not None and route not in _QUIET:
             self._lines.write(_line(trace, route, status, code, times))
 
 
-def _times(trace: Trace, began: float) -> dict[Stage, int]:
+def _times(trace: Trace, began: float) -> StageTimes:
     """Where the time went, as far as the request came."""
-    times = {Stage.TOTAL: int((time.monotonic() - began) * 1_000_000)}
-    if trace.admitted_at:
-        times[Stage.ADMIT] = int((trace.admitted_at - began) * 1_000_000)
-        times[Stage.QUEUE] = trace.queue_wait_ms * 1000
-    if trace.answered_at:
-        times[Stage.FIRST_BYTE] = int((trace.answered_at - trace.admitted_at) * 1_000_000)
-        if trace.settling_at:
-            times[Stage.UPSTREAM] = int((trace.settling_at - trace.answered_at) * 1_000_000)
-    if trace.settled_at:
-        times[Stage.SETTLE] = int((trace.settled_at - trace.settling_at) * 1_000_000)
-    return times
+    total = int((time.monotonic() - began) * 1_000_000)
+    admitted, answered, settling, settled = trace.admitted_at, trace.answered_at, trace.settling_at, trace.settled_at
+    return StageTimes(
+        int((admitted - began) * 1_000_000) if admitted else None,
+        trace.queue_wait_ms * 1000 if admitted else None,
+        int((answered - admitted) * 1_000_000) if answered else None,
+        int((settling - answered) * 1_000_000) if answered and settling else None,
+        int((settled - settling) * 1_000_000) if settled else None,
+        total,
+    )
 
 
-def _line(trace: Trace, route: str, status: int, code: str, times: dict[Stage, int]) -> RequestLine:
+def _line(trace: Trace, route: str, status: int, code: str, times: StageTimes) -> RequestLine:
     return RequestLine(
         at=datetime.now(UTC),
         request_id=trace.request_id,
@@ -102,19 +100,16 @@ def _line(trace: Trace, route: str, status: int, code: str, times: dict[Stage, i
         attempts=trace.attempts,
         ended=trace.stamp or "",
         charged=format_credits(trace.charged) if trace.held else "",
-        queue_us=trace.queue_wait_ms * 1000,
-        total_us=times[Stage.TOTAL],
-        admit_us=times.get(Stage.ADMIT, 0),
-        first_byte_us=times.get(Stage.FIRST_BYTE, 0),
-        upstream_us=times.get(Stage.UPSTREAM, 0),
-        settle_us=times.get(Stage.SETTLE, 0),
+        total_us=times.total or 0,
+        admit_us=times.admit or 0,
+        queue_us=times.queue or 0,
+        first_byte_us=times.first_byte or 0,
+        upstream_us=times.upstream or 0,
+        settle_us=times.settle or 0,
     )
 
 
 def _route(path: str) -> str:
-    known = ROUTES.get(path)
-    if known is not None:
-        return known
     for prefix, name in (("/v1/models/", "models"), ("/v1/receipts/", "receipts"), ("/v1/dashboard/", "billing")):
         if path.startswith(prefix):
             return name

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from enum import StrEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -32,6 +32,17 @@ class Stage(StrEnum):
     UPSTREAM = "upstream"
     SETTLE = "settle"
     TOTAL = "total"
+
+
+class StageTimes(NamedTuple):
+    """Microseconds of each stage of one request, in the order of `Stage`; None for those it did not come to."""
+
+    admit: int | None = None
+    queue: int | None = None
+    first_byte: int | None = None
+    upstream: int | None = None
+    settle: int | None = None
+    total: int | None = None
 
 
 class Histogram(msgspec.Struct):
@@ -102,13 +113,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.counted = Snapshot()
-        self._stages = {stage: self.counted.stages[stage] for stage in Stage}
+        self._stages = [self.counted.stages[stage] for stage in Stage]
 
     def request_ended(self, route: str, code: str) -> None:
         self.counted.requests[route, code] += 1
 
-    def stage(self, stage: Stage, duration_us: int) -> None:
-        self._stages[stage].observe(duration_us)
+    def stages_took(self, times: StageTimes) -> None:
+        for counted, duration_us in zip(self._stages, times, strict=True):
+            if duration_us is not None:
+                counted.observe(duration_us)
 
     def hold_opened(self) -> None:
         self.counted.holds_open += 1

@@ -1,0 +1,180 @@
+"""One request of a connection, and the bytes of its answer.
+
+Enters: what the parser read. Leaves: a body that is whole, within its limit, or refused; an answer written at once,
+or in chunks. Half a body is never taken for a whole one, and no more than the limit is kept in memory. It reads no
+header and knows no route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from farebox.relay.ask import Headers
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class ClientGone(Exception):
+    """The client left before its request was whole: there is nobody to answer and nothing to do."""
+
+
+class Wire(Protocol):
+    """What an exchange needs of its connection."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    peer: str | None
+    """The address at the other end."""
+    lost: bool
+    """The client has left."""
+
+    @property
+    def standing_lines(self) -> bytes:
+        """Header lines of every answer of this server."""
+        ...
+
+    def answered(self) -> None:
+        """The answer is out, to its end."""
+        ...
+
+    def when_left(self, act: Callable[[], None] | None) -> None:
+        """Call this, once, when the client leaves (or has left). None: no longer."""
+        ...
+
+    def cut(self) -> None:
+        """Have done with this client: what it was sent and did not read is lost."""
+        ...
+
+
+class Exchange:
+    """One request and its answer. Header lines are given as bytes, each with its line end.
+
+    They are our own, or came through a parser that lets no line break pass.
+    """
+
+    __slots__ = (
+        "_limit", "_pieces", "_reader", "_size", "awaits_continue", "base", "ended", "flow", "gone", "headers",
+        "keep_alive", "method", "path", "query", "started", "transport", "whole", "wire",
+    )  # fmt: skip
+
+    def __init__(self, wire: Wire, method: str, path: str, query: bytes, headers: Headers) -> None:
+        self.wire = wire
+        self.transport = wire.transport
+        self.flow = wire.flow
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        """As received, names in lower case."""
+        self.base = b""
+        """Header lines of whatever is answered."""
+        self.keep_alive = True
+        self.awaits_continue = False
+        self.whole = False
+        """The request has arrived, to its end."""
+        self.gone = False
+        """Nobody is there to be answered."""
+        self.started = False
+        self.ended = False
+        """The answer has begun to go out; its end has."""
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._limit = -1
+        self._reader: asyncio.Future[None] | None = None
+
+    # The request ----------------------------------------------------------------------------
+
+    async def body(self, limit: int) -> bytes | None:
+        """The whole body; None as soon as it is known to be longer than `limit`. Raises `ClientGone`."""
+        if not self.whole:
+            await self._arrival(limit)
+        if self.gone:
+            raise ClientGone
+        if self._size > limit:
+            return None
+        pieces = self._pieces
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def take(self, piece: bytes) -> None:
+        """A piece of the body arrived. What nobody reads yet, or will not read, is not taken without end."""
+        if self.ended:
+            return
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > self._limit:
+            if self._size > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            self.wake()
+
+    def wake(self) -> None:
+        """Whoever waits for the body looks again."""
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
+
+    def leave(self) -> None:
+        """The client has gone, or gets no other answer than the one it has."""
+        self.gone = True
+        self.wake()
+
+    async def _arrival(self, limit: int) -> None:
+        if self.awaits_continue and not self.transport.is_closing():
+            self.transport.write(_CONTINUE)
+        self.awaits_continue = False
+        self._limit = limit
+        self.flow.resume_reading()
+        while not (self.whole or self.gone or self._size > limit):
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+
+    # The answer -----------------------------------------------------------------------------
+
+    async def respond(self, status: int, lines: bytes, body: bytes) -> None:
+        """A whole answer, in one write; not before the client has read what it was sent earlier."""
+        if self.flow.write_paused:
+            await self.flow.drain()
+        if self.gone:
+            return
+        self.started = True
+        end = b"\r\n" if status == 204 else b"content-length: %d\r\n\r\n" % len(body)
+        if self.method == "HEAD":
+            body = b""
+        self.transport.write(b"".join((*self._head(status), lines, end, body)))
+        self._over()
+
+    def begin(self, lines: bytes) -> None:
+        """The head of an answer that is sent in chunks."""
+        self.started = True
+        if not self.gone:
+            self.transport.write(b"".join((*self._head(200), lines, b"transfer-encoding: chunked\r\n\r\n")))
+
+    def write(self, piece: bytes) -> None:
+        """A chunk of it; not an empty one, which would end it."""
+        if not self.gone:
+            self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+
+    def end(self) -> None:
+        """The end of it."""
+        if not self.gone:
+            self.transport.write(b"0\r\n\r\n")
+            self._over()
+
+    def close(self) -> None:
+        """Whoever answers is done: without the end of an answer the connection can serve nobody else."""
+        if not self.ended and not self.gone:
+            self.transport.close()
+
+    def _head(self, status: int) -> tuple[bytes, ...]:
+        closing = b"" if self.keep_alive else b"connection: close\r\n"
+        return STATUS_LINE[status], self.wire.standing_lines, closing, self.base
+
+    def _over(self) -> None:
+        self.ended = True
+        if not self.keep_alive:
+            self.transport.close()
+        self.wire.answered()
