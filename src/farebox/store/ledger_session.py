@@ -105,14 +105,7 @@ class LedgerSession:
         rows = await self._connection.fetch(
             self._sql["lock_accounts_and_keys"], [pair[0] for pair in wanted], [pair[1] for pair in wanted]
         )
-        accounts: dict[AccountId, AccountState] = {}
-        keys: dict[KeyId, KeyState] = {}
-        for row in rows:
-            account_id = row["account_id"]
-            if account_id not in accounts:
-                accounts[account_id] = ledger_rows.account_state(row)
-            keys[row["key_id"]] = ledger_rows.key_state(row)
-        return accounts, keys
+        return states_of(rows)
 
     async def lock_account(self, account_id: AccountId) -> AccountState | None:
         """Lock one account for a command that concerns no key; with its lots and open holds."""
@@ -157,7 +150,7 @@ class LedgerSession:
         return await self._write_parts(batch)
 
     async def _write_parts(self, batch: Batch) -> int:
-        names, rows = _parts_of(batch)
+        names, rows = parts_of(batch)
         if not names:
             return await self.catalogue_version()
         row = await self._connection.fetchrow(self._text(names), *rows)
@@ -191,7 +184,19 @@ async def _take_boot(connection: Connection, boot_id: str) -> int:
     return number
 
 
-def _parts_of(batch: Batch) -> tuple[tuple[str, ...], list[str]]:
+def states_of(rows: Iterable[Any]) -> tuple[dict[AccountId, AccountState], dict[KeyId, KeyState]]:
+    """The rows of the locking read, one a key, as the machine's state."""
+    accounts: dict[AccountId, AccountState] = {}
+    keys: dict[KeyId, KeyState] = {}
+    for row in rows:
+        account_id = row["account_id"]
+        if account_id not in accounts:
+            accounts[account_id] = ledger_rows.account_state(row)
+        keys[row["key_id"]] = ledger_rows.key_state(row)
+    return accounts, keys
+
+
+def parts_of(batch: Batch) -> tuple[tuple[str, ...], list[str]]:
     """Which parts of the writing statement the batch needs, and the rows of each as JSON."""
     rows_of: dict[str, Sequence[object]] = {
         "accounts": [ledger_rows.account_row(state) for state in batch.accounts.values() if state.changed],
