@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
-
 import pytest
 from tests.clients.situations import Situations
+from tests.clients.story import Told, tell
 from tests.support.shop import until
 
 from farebox.money import parse_credits
 
-ROOT = Path(__file__).parent.parent.parent
-OLDER = ROOT / ".venv" / "older" / "openai-1"
-"""Where `make test` puts the last 1.x; only its own dependencies stand beside it."""
-VERSIONS = {"newest": "", "1.x": str(OLDER)}
-
-Told = dict[str, Any]
+VERSIONS = {"newest": "", "1.x": "openai-1"}
 
 
 @pytest.fixture(scope="module", params=list(VERSIONS))
 def told(situations: Situations, request: pytest.FixtureRequest) -> Told:
-    """What a client of this version experienced, in a process of its own."""
-    path = VERSIONS[request.param]
-    if path and not OLDER.exists():
-        pytest.skip("openai 1.x is not installed: `make test` does that")
-    secrets = {name: value for name, value in vars(situations).items() if isinstance(value, str)}
-    secrets["limited"] = situations.fresh_limited()
+    """What a client of this version experienced, and how often the gateway was asked what could not succeed."""
     before = {code: situations.asked(code) for code in CODES.values()}
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "speaking.py"), situations.base_url, json.dumps(secrets)],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    story = json.loads(done.stdout)
+    story = tell("speaking.py", situations, situations.base_url, older=VERSIONS[request.param])
     story["asked"] = {code: situations.asked(code) - number for code, number in before.items()}
     return story
 
