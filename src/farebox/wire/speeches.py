@@ -5,5 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from farebox.wire.chat.speech import Speech
+from farebox.wire.openai_chat_speech.speech import OPENAI_CHAT_SPEECH
 
-SPEECHES: Mapping[str, Speech] = {}
+SPEECHES: Mapping[str, Speech] = {
+    "openai_chat": OPENAI_CHAT_SPEECH,
+}
