@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from farebox.tariff.conditions import When
-from farebox.tariff.decimals import format_decimal, parse_positive_decimal
+from farebox.tariff.decimals import format_decimal, parse_decimal, parse_positive_decimal
 from farebox.tariff.meters import Meter, default_per
 from farebox.tariff.price_list import (
     Finding,
@@ -164,7 +164,7 @@ def _model(name: str, draft: Draft, terms: Terms) -> tuple[Model | None, list[Fi
     except ValueError as wrong:
         return None, [*problems, refused(name, str(wrong))]
     model = _model_of(name, draft, terms, _Sold(draft.type, asked, paid))
-    return model, [*problems, *doubts(model), *_free(model)]
+    return model, [*problems, *doubts(model), *_free(model), *_rounded(model.id, draft.blocks, terms.markup)]
 
 
 class _Sold(NamedTuple):
@@ -201,6 +201,13 @@ def _model_of(name: str, draft: Draft, terms: Terms, sold: _Sold) -> Model:
     )
 
 
+def _rounded(name: str, blocks: Iterable[Block], markup: str) -> Iterator[Finding]:
+    """A price for a thing has no number of units to carry more digits."""
+    calls = [price for block in blocks if (price := block.call_price) is not None]
+    if any(_places(price * factor) > _MOST_PLACES for price in calls for factor in (1, parse_decimal(markup))):
+        yield warning(name, f"a price for an image is rounded, half to even, to {_MOST_PLACES} digits after the point")
+
+
 def _free(model: Model) -> Iterator[Finding]:
     """Files write zero for free and for unknown alike."""
     prices = [model.price, *model.price.overrides]
@@ -223,7 +230,12 @@ def _rate(meter: Meter, figure: Figure, markup: Fraction) -> RateText:
 
 
 def _call_price(price: Fraction | None, markup: Fraction) -> CallPrice | None:
-    return None if price is None else CallPrice(format_decimal(price * markup), CallUnit.IMAGE)
+    if price is None:
+        return None
+    marked_up = price * markup
+    if _places(marked_up) > _MOST_PLACES:
+        marked_up = Fraction(round(marked_up * 10**_MOST_PLACES), 10**_MOST_PLACES)
+    return CallPrice(format_decimal(marked_up), CallUnit.IMAGE)
 
 
 def _places(price: Fraction) -> int:
