@@ -309,6 +309,20 @@ def test_d36_a_price_of_zero_is_a_price(shop: Shop) -> None:
 # Cuts of the byte stream ----------------------------------------------------------------------------
 
 
+@FORMS
+@pytest.mark.parametrize("reported", [True, False], ids=["reported", "counted"])
+def test_d37_a_search_asked_for_has_its_line_whatever_usage_says(shop: Shop, stream: bool, *, reported: bool) -> None:
+    rates = {Meter.INPUT: "1", Meter.OUTPUT: "3", Meter.SEARCHES: "0.01"}
+    sell(shop.gateway, model_for_sale("searcher", RateCard(rates=rates)))
+    shop.gateway.channel(shop.upstream.base_url, models={"searcher": "s"})
+    charge = charged(
+        shop, usage(12, 8) if reported else None, stream=stream, model="searcher", web_search_options={}, n=2
+    )
+    assert charge.usage["searches"] == 2
+    tokens = charge.usage["input"] * INPUT + charge.usage["output"] * OUTPUT
+    assert charge.amount == tokens + 2 * 10_000_000 <= charge.held
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), text=st.text(min_size=1, max_size=30))
 def test_d39_any_cut_of_the_bytes_gives_the_same_text_and_usage(shop: Shop, seed: int, text: str) -> None:

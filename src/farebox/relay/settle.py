@@ -90,7 +90,7 @@ class Settler:
             read = read_usage(stated, convention, cache_write_meter=call.cache_write_meter)
             problem = read if isinstance(read, UsageFault) else _implausible(job, read, output)
             if isinstance(read, ReportedUsage) and problem is None:
-                return Judged(read.meters, UsageSource.PROVIDER)
+                return Judged(_with_units(job, read.meters), UsageSource.PROVIDER)
             fault = problem or fault
         return await self.counted(job, output, flags=(f"usage_{fault.value}",))
 
@@ -103,7 +103,7 @@ class Settler:
         usage = counted_usage(
             input_count=given, output_count=produced if has_output else None, reasoning_count=reasoned
         )
-        return Judged(usage, UsageSource.COUNTED, flags)
+        return Judged(_with_units(job, usage), UsageSource.COUNTED, flags)
 
     def price(self, job: Job, judged: Judged, *, service_tier: str | None, at_most: Nano | None = None) -> Charge:
         """Rate a usage by the card in force on arrival. `judge` lets no meter through that has no price (Law 10)."""
@@ -239,6 +239,12 @@ def _implausible(job: Job, read: ReportedUsage, output: OutputCount) -> UsageFau
             if quantity and meter not in priced:
                 return UsageFault.UNREADABLE
     return fault
+
+
+def _with_units(job: Job, usage: Usage) -> Usage:
+    """Usage with what a request is charged for by being made, and no provider reports (d37)."""
+    units = job.prepared.call.units
+    return Usage({**dict(units), **usage}) if units else usage
 
 
 def _tokens_used(charge: Charge) -> int:
