@@ -23,6 +23,7 @@ from farebox.wire import (
     price_fields,
     usage,
 )
+from farebox.wire.addresses import tidied
 from farebox.wire.call import PLAIN_BODY, Call, ChannelBody, Malformed
 from farebox.wire.openai_answer import Answer
 from farebox.wire.openai_errors import UpstreamError
@@ -147,5 +148,5 @@ _BY_PATH = {dialect.path: dialect for dialect in DIALECTS}
 
 
 def dialect_at(path: str) -> Dialect | None:
-    """The dialect of a route, None if there is none."""
-    return _BY_PATH.get(path)
+    """The dialect of a route, also where the address is written as some clients do; None if there is none."""
+    return _BY_PATH.get(path) or _BY_PATH.get(tidied(path))
