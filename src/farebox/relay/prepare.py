@@ -109,7 +109,7 @@ def bounds_of(call: Call, priced: PricedModel, input_tokens: int | None = None) 
     at_most = call.at_most if not call.units else {**call.at_most, **dict(call.units)}
     limit = None if call.output_limit is None or not call.has_output else call.output_limit + call.output_extra
     return Bounds(
-        input_tokens=context if most is None else most,
+        input_tokens=context * call.input_rounds if most is None else most,
         output_limit=limit,
         output_max=(model.max_output_tokens or context) + call.output_extra if call.has_output else 0,
         choices=call.choices,

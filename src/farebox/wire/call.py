@@ -76,6 +76,9 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     input_open: bool = False
     """True: something in the input has no bound of its own (a document, a video, a search), so the model's
     context length is the bound."""
+    input_rounds: int = 1
+    """How often the model may read an open input inside this one request: once more for each use of a tool the
+    provider runs, since all of it is charged as input each time."""
     at_most: Mapping[Meter, int]
     """Narrower bounds by meter, as `tariff.estimate.Bounds` takes them."""
     has_output: bool = True
