@@ -21,7 +21,7 @@ from farebox.edge.errors import INTERNAL, render_internal
 from farebox.edge.exchange import ClientGone, Exchange
 from farebox.edge.headers import PREFLIGHT, Wishes, client_address, cors_lines, read_headers
 from farebox.edge.replies import JSON, POST_ONLY, Response, refused, respond, wrong_method
-from farebox.relay.ask import Ask, Headers, PassedOn, Refused, Reply
+from farebox.relay.ask import Ask, PassedOn, Refused, Reply
 from farebox.relay.job import Trace
 from farebox.relay.relay import Relay
 from farebox.store.id_source import new_id
@@ -86,7 +86,11 @@ class EdgeApp:
         connection = Connection(exchange, self.live)
         status, code = 200, "ok"
         try:
-            response = await self._answer(exchange, wishes, connection, trace)
+            dialect = dialect_at(exchange.path) if exchange.method == "POST" else None
+            if dialect is None:
+                response = await self._read(exchange, wishes, trace)
+            else:
+                response = await self._call(exchange, wishes, dialect, connection, trace)
             if response is not None:
                 status, code = response.status, trace.code or "ok"
                 await exchange.respond(*response)
@@ -104,22 +108,42 @@ class EdgeApp:
             exchange.close()
             self._finished(trace, status, code, began)
 
-    async def _answer(
-        self, exchange: Exchange, wishes: Wishes, connection: Connection, trace: Trace
+    async def _call(
+        self, exchange: Exchange, wishes: Wishes, dialect: Dialect, connection: Connection, trace: Trace
     ) -> Response | None:
+        """A model call; what is wrong with its caller is said before what is wrong with the rest."""
+        secret, client_ip = wishes.secret, self._client_ip(exchange, wishes)
+        if not secret:
+            return self._render(Refused(MISSING_KEY), dialect, trace)
+        body = wishes.refusal or await self._body(exchange, wishes)
+        if isinstance(body, Refusal):
+            reply = await self._relay.refuse(body, secret, client_ip, dialect.resource)
+        else:
+            call = Ask(
+                trace.request_id,
+                dialect,
+                secret,
+                exchange.headers,
+                body,
+                client_ip,
+                wishes.idempotency_key,
+                wishes.ceiling,
+                wishes.retry_count,
+            )
+            reply = await self._relay.answer(call, connection, trace)
+        return self._render(reply, dialect, trace)
+
+    async def _read(self, exchange: Exchange, wishes: Wishes, trace: Trace) -> Response:
+        """Everything else."""
         method, path = exchange.method, exchange.path
         if method == "OPTIONS":
             return Response(204, PREFLIGHT if wishes.origin else b"", b"")
-        client_ip = client_address(exchange.wire.peer, wishes.forwarded_for, self._terms.trusted_proxies)
-        ask = Asking(trace.request_id, client_ip, trace, lambda: self._body(exchange, wishes))
-        dialect = dialect_at(path)
-        if dialect is None:
-            return await self._reads.answer(method, path, exchange.query, wishes, ask)
-        if method != "POST":
+        if dialect_at(path) is not None:
             trace.code = RefusalCode.METHOD_NOT_ALLOWED.value
             return wrong_method(POST_ONLY)
-        reply = await self._call(exchange.headers, wishes, ask, dialect, connection)
-        return self._render(reply, dialect, trace)
+        client_ip = self._client_ip(exchange, wishes)
+        ask = Asking(trace.request_id, client_ip, trace, lambda: self._body(exchange, wishes))
+        return await self._reads.answer(method, path, exchange.query, wishes, ask)
 
     async def _body(self, exchange: Exchange, wishes: Wishes) -> bytes | Refusal:
         """The whole body as it is; refused as soon as it is known to be too large. Raises `ClientGone`."""
@@ -127,27 +151,8 @@ class EdgeApp:
         body = await exchange.body(limit) if wishes.content_length <= limit else None
         return _too_large(limit) if body is None else body
 
-    async def _call(
-        self, headers: Headers, wishes: Wishes, ask: Asking, dialect: Dialect, connection: Connection
-    ) -> Reply:
-        """A model call; what is wrong with its caller is said before what is wrong with the rest."""
-        if not wishes.secret:
-            return Refused(MISSING_KEY)
-        body = wishes.refusal or await ask.read_body()
-        if isinstance(body, Refusal):
-            return await self._relay.refuse(body, wishes.secret, ask.client_ip, dialect.resource)
-        call = Ask(
-            ask.request_id,
-            dialect,
-            wishes.secret,
-            headers,
-            body,
-            ask.client_ip,
-            wishes.idempotency_key,
-            wishes.ceiling,
-            wishes.retry_count,
-        )
-        return await self._relay.answer(call, connection, ask.trace)
+    def _client_ip(self, exchange: Exchange, wishes: Wishes) -> str | None:
+        return client_address(exchange.wire.peer, wishes.forwarded_for, self._terms.trusted_proxies)
 
     def _render(self, reply: Reply, dialect: Dialect, trace: Trace) -> Response | None:
         if isinstance(reply, Refused):

@@ -7,6 +7,7 @@ for all streams of the process. A client that does not read is cut off after a w
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from farebox.edge.exchange import Exchange
@@ -41,10 +42,9 @@ class LiveStreams:
 
     async def keep_alive(self, interval_s: float) -> None:
         """Ping silent streams, until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(1.0, interval_s / 4))
-            now = loop.time()
+            now = time.monotonic()
             for stream in list(self._streams):
                 stream.ping(now, interval_s)
 
@@ -52,13 +52,12 @@ class LiveStreams:
 class Connection:
     """One request's client."""
 
-    __slots__ = ("_exchange", "_last", "_live", "_loop")
+    __slots__ = ("_exchange", "_live", "_spoke_at")
 
     def __init__(self, exchange: Exchange, live: LiveStreams) -> None:
         self._exchange = exchange
         self._live = live
-        self._loop = asyncio.get_running_loop()
-        self._last = 0.0
+        self._spoke_at = 0.0
 
     @property
     def left(self) -> bool:
@@ -69,7 +68,7 @@ class Connection:
 
     async def begin(self, standing: Standing, queue_wait_ms: int, headers: Headers) -> None:
         waited = b"x-queue-wait-ms: %d\r\n" % queue_wait_ms
-        self._last = self._loop.time()
+        self._spoke_at = time.monotonic()
         self._live.add(self)
         self._exchange.begin(_EVENT_STREAM + standing_lines(standing) + waited + lines_of(headers))
 
@@ -79,7 +78,7 @@ class Connection:
         return not (exchange.flow.write_paused or exchange.gone)
 
     def write_at_once(self, events: bytes) -> None:
-        self._last = self._loop.time()
+        self._spoke_at = time.monotonic()
         self._exchange.write(events)
 
     async def write(self, events: bytes) -> None:
@@ -98,7 +97,7 @@ class Connection:
 
     def ping(self, now: float, interval_s: float) -> None:
         """Say something if nothing was said for the interval."""
-        if now - self._last >= interval_s and self.takes_at_once and self._exchange.started:
+        if now - self._spoke_at >= interval_s and self.takes_at_once and self._exchange.started:
             self.write_at_once(PING)
 
     async def _wait_for_reader(self) -> None:

@@ -86,26 +86,27 @@ def _times(trace: Trace, began: float) -> StageTimes:
 
 
 def _line(trace: Trace, route: str, status: int, code: str, times: StageTimes) -> RequestLine:
+    # In the order of the fields: giving their names would cost more than writing the line.
     return RequestLine(
-        at=datetime.now(UTC),
-        request_id=trace.request_id,
-        route=route,
-        code=code,
-        status=status,
-        account_id=trace.account_id or "",
-        key_id=trace.key_id or "",
-        model=trace.model or "",
-        channel=trace.channel or "",
-        stream=trace.stream,
-        attempts=trace.attempts,
-        ended=trace.stamp or "",
-        charged=format_credits(trace.charged) if trace.held else "",
-        total_us=times.total or 0,
-        admit_us=times.admit or 0,
-        queue_us=times.queue or 0,
-        first_byte_us=times.first_byte or 0,
-        upstream_us=times.upstream or 0,
-        settle_us=times.settle or 0,
+        datetime.now(UTC),
+        trace.request_id,
+        route,
+        code,
+        status,
+        trace.account_id or "",
+        trace.key_id or "",
+        trace.model or "",
+        trace.channel or "",
+        trace.stream,
+        trace.attempts,
+        trace.stamp or "",
+        format_credits(trace.charged) if trace.held else "",
+        times.total or 0,
+        times.admit or 0,
+        times.queue or 0,
+        times.first_byte or 0,
+        times.upstream or 0,
+        times.settle or 0,
     )
 
 

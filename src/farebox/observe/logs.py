@@ -22,9 +22,7 @@ _encode = msgspec.json.Encoder(enc_hook=repr).encode
 _URGENT = {"warning", "error", "critical"}
 
 
-class RequestLine(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="request", tag_field="event"
-):
+class RequestLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag="request", tag_field="event"):
     """All that is ever written about a request. Amounts are decimal strings of credits, times microseconds."""
 
     at: datetime
@@ -44,9 +42,6 @@ class RequestLine(
     ended: str = ""
     """The row of the failure policy that was stamped on the charge."""
     charged: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
-    chunks: int = 0
     total_us: int = 0
     admit_us: int = 0
     queue_us: int = 0
