@@ -13,11 +13,10 @@ import argparse
 import gc
 import time
 from collections.abc import Callable, Sequence
-from importlib import resources
+from datetime import date
 from typing import Any, TypeVar
 
 import msgspec
-import yaml
 
 from benchmarks.farebox_gateway import MODEL
 from benchmarks.stage import PLAIN_BODY
@@ -35,14 +34,19 @@ from farebox.store.keyring import KeyView
 from farebox.tariff.compiled import Unpriced, compile_card
 from farebox.tariff.conditions import Circumstances
 from farebox.tariff.meters import Meter, Usage
-from farebox.tariff.price_list import read_price_list
+from farebox.tariff.price_list import Model, ModelType
 from farebox.tariff.rate import Basis, Charge, rate
+from farebox.tariff.rate_card import RateCard
 from farebox.wire.call import Call
 from farebox.wire.dialect import OPENAI_CHAT
 
 NOON_US = 1_793_534_400_000_000
 HOLD_TTL_US = 3_600_000_000
 DESCRIBED = '{"model":"gpt-4o-mini","dialect":"openai.chat","method":"token","card":"1"}'
+PRICE = {
+    "rates": {"input": "0.15", "cached_input": "0.075", "output": "0.60"},
+    "overrides": [{"when": {"batch": True}, "multiply": "0.5"}],
+}
 TIERS = (
     Tier("enterprise", 3, 4),
     Tier("limited", 1, 2, Limits(10**6, 10**12, 10**9, 10**6)),
@@ -119,11 +123,13 @@ def _view(row: Row) -> KeyView:
 
 
 def _priced() -> PricedModel:
-    """The model of the other benchmarks, with its price in the list that Farebox comes with."""
-    text = resources.files("farebox").joinpath("price_lists/default.yaml").read_text()
-    models = read_price_list(yaml.safe_load(text)).price_list.models
-    model = next(each for each in models if each.id == MODEL)
-    return PricedModel(model, 0, (PriceVersion(1, 0, None, compile_card(model.price, "1"), None, ""),), ())
+    """A small text model with the prices and the override of most of its kind."""
+    price = msgspec.convert(PRICE, RateCard)
+    model = Model(
+        id=MODEL, display_name=MODEL, provider="openai", type=ModelType.CHAT, min_tier="free", price=price,
+        source="", as_of=date(2025, 10, 15), context_length=128_000, max_output_tokens=16_384,
+    )  # fmt: skip
+    return PricedModel(model, 0, (PriceVersion(1, 0, None, compile_card(price, "1"), None, ""),), ())
 
 
 def _call(body: bytes) -> Call:
@@ -168,8 +174,8 @@ def _keep(row: Row, batch: Batch) -> None:
     account, key = batch.accounts[row["account_id"]], batch.keys[row["key_id"]]
     for name in ("available", "held", "unburned", "version"):
         row[name] = getattr(account.books, name)
-    row |= {"account_running": account.gate.running, "account_windows": account.gate.windows}
-    row |= {"key_running": key.gate.running, "key_windows": key.gate.windows, "spent": key.gate.spent}
+    row |= {"account_running": account.gate.running, "account_windows": account.gate.windows.pack()}
+    row |= {"key_running": key.gate.running, "key_windows": key.gate.windows.pack(), "spent": key.gate.spent}
 
 
 _encode = msgspec.json.Encoder().encode

@@ -1,9 +1,9 @@
 """Requests and tokens per minute, requests per day, concurrency: what is refused, counted and shown.
 
 In: the gates under the lock, the tokens a request may use. Out: a refusal with the seconds to
-wait, new packed windows, or the numbers for the rate-limit headers. A tier's limits count over
-the account or for each key (`limit_scope`); a key's own limits count for the key, beside them.
-Never lets more through a window than its limit, whatever the moment it is looked at.
+wait, what was counted in the gates' windows, or the numbers for the rate-limit headers. A tier's
+limits count over the account or for each key (`limit_scope`); a key's own limits count for the key,
+beside them. Never lets more through a window than its limit, whatever the moment it is looked at.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def check_rate(gates: Gates, tokens: int, *, now_us: int) -> Refusal | None:
     account, key, tier = gates.account, gates.key, gates.tier
     if gates.rules.limit_scope is _PER_KEY:
         limits = _lower(tier.limits, key.limits)
-        return _check(limits, Windows(key.windows, now_us), key.running, tokens)
+        return _check(limits, key.windows.at(now_us), key.running, tokens)
     refusal = None
     if tier.limits != UNLIMITED:
-        refusal = _check(tier.limits, Windows(account.windows, now_us), account.running, tokens)
+        refusal = _check(tier.limits, account.windows.at(now_us), account.running, tokens)
     if refusal is None and key.limits != UNLIMITED:
-        refusal = _check(key.limits, Windows(key.windows, now_us), key.running, tokens)
+        refusal = _check(key.limits, key.windows.at(now_us), key.running, tokens)
     return refusal
 
 
@@ -82,9 +82,9 @@ def tokens_to_reserve(gates: Gates, tokens: int) -> int:
 def count(gates: Gates, tokens: int, *, now_us: int) -> None:
     """Count one admitted request and its reserved tokens, in every window that is kept."""
     if gates.rules.limit_scope is not _PER_KEY:
-        gates.account.windows = _counted(gates.account.windows, tokens, now_us)
+        gates.account.windows.at(now_us).add(1, tokens)
     if _keeps_key_windows(gates):
-        gates.key.windows = _counted(gates.key.windows, tokens, now_us)
+        gates.key.windows.at(now_us).add(1, tokens)
 
 
 def correct(gates: Gates, delta: int, *, admitted_us: int, now_us: int) -> None:
@@ -92,9 +92,9 @@ def correct(gates: Gates, delta: int, *, admitted_us: int, now_us: int) -> None:
     if delta == 0:
         return
     if gates.rules.limit_scope is not _PER_KEY:
-        gates.account.windows = _corrected(gates.account.windows, delta, admitted_us, now_us)
+        gates.account.windows.at(now_us).correct_tokens(admitted_us, delta)
     if _keeps_key_windows(gates):
-        gates.key.windows = _corrected(gates.key.windows, delta, admitted_us, now_us)
+        gates.key.windows.at(now_us).correct_tokens(admitted_us, delta)
 
 
 def rate_now(gates: Gates, *, now_us: int) -> RateNow:
@@ -102,11 +102,11 @@ def rate_now(gates: Gates, *, now_us: int) -> RateNow:
     account, key, tier = gates.account, gates.key, gates.tier
     if gates.rules.limit_scope is _PER_KEY:
         limit = _least(tier.limits.requests_per_minute, key.limits.requests_per_minute)
-        return _rate(limit, Windows(key.windows, now_us))
-    of_account = _rate(tier.limits.requests_per_minute, Windows(account.windows, now_us))
+        return _rate(limit, key.windows.at(now_us))
+    of_account = _rate(tier.limits.requests_per_minute, account.windows.at(now_us))
     if key.limits.requests_per_minute is None:
         return of_account
-    of_key = _rate(key.limits.requests_per_minute, Windows(key.windows, now_us))
+    of_key = _rate(key.limits.requests_per_minute, key.windows.at(now_us))
     if of_account.remaining is not None and of_account.remaining < (of_key.remaining or 0):
         return of_account
     return of_key
@@ -145,18 +145,6 @@ def _rate(limit: int | None, windows: Windows) -> RateNow:
     used = windows.requests_minute
     remaining = None if limit is None else max(0, limit - used)
     return RateNow(limit, remaining, used, -(-windows.minute_empty_us // 1_000_000))
-
-
-def _counted(packed: bytes, tokens: int, now_us: int) -> bytes:
-    windows = Windows(packed, now_us)
-    windows.add(1, tokens)
-    return windows.pack()
-
-
-def _corrected(packed: bytes, delta: int, admitted_us: int, now_us: int) -> bytes:
-    windows = Windows(packed, now_us)
-    windows.correct_tokens(admitted_us, delta)
-    return windows.pack()
 
 
 def _keeps_key_windows(gates: Gates) -> bool:

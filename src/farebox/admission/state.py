@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from farebox.admission.limits import Windows
 from farebox.ids import AccountId, KeyId
 from farebox.ledger.commands import Books
 from farebox.money import Nano
@@ -101,7 +102,7 @@ class AccountGate(msgspec.Struct):
     suspended: bool = False
     running: int = 0
     """Open holds of requests under way."""
-    windows: bytes = b""
+    windows: Windows = msgspec.field(default_factory=Windows)
     budgets: tuple[Budget, ...] = ()
     now_us: int = 0
     """The last `now` used for this account; time never runs backwards for it."""
@@ -126,7 +127,7 @@ class KeyGate(msgspec.Struct):
     cap: Budget | None = None
     budgets: tuple[Budget, ...] = ()
     running: int = 0
-    windows: bytes = b""
+    windows: Windows = msgspec.field(default_factory=Windows)
     """Kept when the key has limits of its own, or limits count per key."""
     spent: int = 0
     """Charged through this key, ever."""

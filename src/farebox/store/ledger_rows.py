@@ -14,6 +14,7 @@ import msgspec
 
 from farebox.admission.batch import AccountState, KeyState
 from farebox.admission.commands import OpenHold
+from farebox.admission.limits import Windows
 from farebox.admission.state import AccountGate, Budget, KeyGate, Limits, OnLowCredits
 from farebox.ids import AccountId, HoldId, KeyId, LotId
 from farebox.ledger.commands import Books, Hold, Lapse, Lot, LotBooks, LotCategory
@@ -56,18 +57,18 @@ def account_state(row: Any, lots: LotBooks | None = None) -> AccountState:
         row["version"],
         row["next_expiry_us"],
     )
-    budgets = row["account_budgets"]
+    budgets, now_us = row["account_budgets"], max(row["clock_us"], row["now_us"])
     gate = AccountGate(
         account_id,
         row["tier"],
         row["account_settings_version"],
         row["suspended"],
         row["account_running"],
-        row["account_windows"],
+        Windows(row["account_windows"], now_us),
         () if budgets == "[]" else _decode_budgets(budgets),
         row["now_us"],
     )
-    return AccountState(books, gate, row["clock_us"], lots)
+    return AccountState(books, gate, now_us, lots)
 
 
 def key_state(row: Any) -> KeyState:
@@ -91,7 +92,7 @@ def key_state(row: Any) -> KeyState:
             None if cap is None else _decode_cap(cap),
             () if budgets == "[]" else _decode_budgets(budgets),
             row["key_running"],
-            row["key_windows"],
+            Windows(row["key_windows"]),
             row["spent"],
         )
     )
@@ -149,7 +150,7 @@ def account_row(state: AccountState) -> AccountRow:
         books.version,
         books.next_expiry_us,
         gate.running,
-        gate.windows,
+        gate.windows.pack(),
         _encode(gate.budgets).decode() if gate.budgets else "[]",
         gate.now_us,
     )
@@ -162,7 +163,7 @@ def key_row(state: KeyState) -> KeyRow:
         gate.account_id,
         gate.id,
         gate.running,
-        gate.windows,
+        gate.windows.pack(),
         gate.spent,
         None if gate.cap is None else _encode(gate.cap).decode(),
         _encode(gate.budgets).decode() if gate.budgets else "[]",

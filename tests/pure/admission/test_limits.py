@@ -94,6 +94,23 @@ def test_running_sums_equal_a_plain_count_of_buckets(steps: list[tuple[int, int,
         assert again.requests_day == sum(n for at, n in requests.items() if at // 3600 > second // 3600 - 25)
 
 
+@given(st.lists(st.tuples(gaps, st.integers(0, 9), gaps, st.integers(-500, 500)), max_size=60))
+def test_windows_kept_open_tell_the_same_as_windows_packed_in_between(steps: list[tuple[int, int, int, int]]) -> None:
+    kept, packed, now = Windows(), b"", NOON
+    for gap, count, back, delta in steps:
+        now += gap
+        fresh = Windows(packed, now)
+        for windows in (kept.at(now), fresh):
+            if count:
+                windows.add(count, count * 100)
+            windows.correct_tokens(now - back, delta)
+        packed = fresh.pack()
+        assert kept.pack() == packed
+        assert kept.at(now - 1).pack() == packed
+        assert (kept.requests_minute, kept.tokens_minute) == (fresh.requests_minute, fresh.tokens_minute)
+        assert (kept.requests_day, kept.minute_empty_us) == (fresh.requests_day, fresh.minute_empty_us)
+
+
 def test_an_idle_window_takes_no_bytes_and_a_busy_one_about_a_kilobyte() -> None:
     assert Windows(b"", NOON).pack() == b""
     packed = b""

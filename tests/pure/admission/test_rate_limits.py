@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.pure.admission.worlds import BOUNDLESS, MINUTE, NOON, SECOND, asks, end, gates, take, with_limits
 
 from farebox.admission.admit import admit
+from farebox.admission.limits import Windows
 from farebox.admission.rate_limits import RateNow, rate_now
 from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.admission.state import Admitted, Gates, Limits
@@ -113,7 +114,7 @@ def test_a_keys_own_limits_bind_beside_the_tiers_on_every_meter() -> None:
 def test_a_low_limit_on_one_key_takes_no_less_from_the_accounts_minute() -> None:
     world = gates(tier=with_limits(tokens_per_minute=10_000), limits=Limits(tokens_per_minute=1_500))
     assert admitted(world, output_limit=4_000).tokens_reserved == 5_000
-    world.key.windows = b""
+    world.key.windows = Windows()
     world.key.limits = Limits()
     admitted(world, output_limit=4_000)
     assert refused(world, input_tokens=1, output_limit=1).param == "tokens_per_minute"

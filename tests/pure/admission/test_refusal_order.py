@@ -10,6 +10,7 @@ from tests.pure.admission.worlds import CREDIT, NOON, PRICE, asks, gates, take
 
 from farebox.admission.access import ip_is_allowed, parse_ip_range
 from farebox.admission.admit import admit
+from farebox.admission.limits import Windows
 from farebox.admission.refusals import ORDER, Refusal, RefusalCode, first
 from farebox.admission.state import AdmissionRequest, Budget, BudgetAction, Gates, Limits, Stale
 from farebox.admission.tiers import DEFAULT_TIERS
@@ -105,16 +106,21 @@ CONDITIONS: list[tuple[str, str | None, Spoil]] = [
 ]  # fmt: skip
 
 
+def _stored(world: Gates) -> bytes:
+    """Everything a decision could change, as bytes."""
+    return msgspec.msgpack.encode((world.account, world.key, world.books), enc_hook=Windows.pack)
+
+
 def _outcome(*spoils: Spoil) -> Refusal:
     """What a second request gets, after a first one has filled what it could and then things went wrong."""
     world, request = gates(), asks()
     take(world, request)
     for spoil in spoils:
         request = spoil(world, request) or request
-    before = msgspec.msgpack.encode((world.account, world.key, world.books))
+    before = _stored(world)
     answer = admit(world, request, now_us=NOON)
     assert isinstance(answer, Refusal)
-    assert msgspec.msgpack.encode((world.account, world.key, world.books)) == before
+    assert _stored(world) == before
     return answer
 
 
