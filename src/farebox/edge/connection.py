@@ -52,10 +52,11 @@ class LiveStreams:
 class Connection:
     """One request's client."""
 
-    __slots__ = ("_exchange", "_live", "_spoke_at")
+    __slots__ = ("_exchange", "_live", "_spoke_at", "_write")
 
     def __init__(self, exchange: Exchange, live: LiveStreams) -> None:
         self._exchange = exchange
+        self._write = exchange.write
         self._live = live
         self._spoke_at = 0.0
 
@@ -79,7 +80,7 @@ class Connection:
 
     def write_at_once(self, events: bytes) -> None:
         self._spoke_at = time.monotonic()
-        self._exchange.write(events)
+        self._write(events)
 
     async def write(self, events: bytes) -> None:
         if events and not self.left:

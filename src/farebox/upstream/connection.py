@@ -178,7 +178,14 @@ class Connection(asyncio.BufferedProtocol):
                 self._lose(AnswerInvalid("the upstream's answer is not HTTP", host=self._host, detail=str(error)))
                 return
             self._dirty = True
-        self._after_arrival(response, nbytes if response.buffered == before else 0)
+        if self._finished or response.buffered == before:
+            self._after_other(response, nbytes)
+            return
+        self._silent = 1  # never 0 again: the answer has begun
+        if response.buffered >= BUFFER_BYTES:
+            response.paused = True
+            self._transport.pause_reading()
+        response.wake()
 
     def eof_received(self) -> None:
         response = self._response
@@ -248,19 +255,15 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- our own
 
-    def _after_arrival(self, response: Response, silent_bytes: int) -> None:
-        self._silent += silent_bytes
+    def _after_other(self, response: Response, nbytes: int) -> None:
+        """What arrived was the end of an answer, or nothing of its body."""
         if self._finished:
             self._end(response)
-        elif silent_bytes:
+        else:
+            self._silent += nbytes
             if self._silent >= HEAD_LIMIT_BYTES:
                 self._lose(AnswerInvalid("the upstream's headers are too long", host=self._host))
                 return
-        else:
-            self._silent = 1  # never 0 again: the answer has begun
-            if response.buffered >= BUFFER_BYTES:
-                response.paused = True
-                self._transport.pause_reading()
         if response.status:
             response.wake()
 

@@ -107,16 +107,18 @@ class Response:
     def wake(self) -> None:
         """Tell the reader, if one waits, that there is news."""
         waiter = self._waiter
-        if waiter is not None:
-            if self._at_once is not None and self.pieces and not self.complete and self.fault is None:
-                left = self._at_once(self._take())
-                if left is None:
-                    return
-                self.pieces.append(left)
-                self.buffered += len(left)
-            self._waiter = self._at_once = None
-            if not waiter.done():
-                waiter.set_result(None)
+        if waiter is None:
+            return
+        at_once = self._at_once
+        if at_once is not None and self.pieces and not self.complete and self.fault is None:
+            left = at_once(self._take())
+            if left is None:
+                return
+            self.pieces.append(left)
+            self.buffered += len(left)
+        self._waiter = self._at_once = None
+        if not waiter.done():
+            waiter.set_result(None)
 
     def runs_until_close(self) -> bool:
         """Whether only the end of the connection ends this body (RFC 9112, 6.3: neither length nor chunks)."""

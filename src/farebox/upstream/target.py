@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import itemgetter
 from urllib.parse import SplitResult, urlsplit
 
 from farebox.faults import SetupFault
@@ -28,6 +29,10 @@ _OWN_HEADERS = frozenset(
     b"te trailer upgrade expect".split()
 )
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
+_MOST_SEEN = 1024
+_SEEN: set[bytes] = set()
+"""Names of headers that were found good: the same few dozen come again and again."""
+_name_of = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,24 +110,26 @@ def compose(target: Target, method: bytes, path: bytes, headers: Headers, body_s
 
 
 def _header_lines(headers: Headers) -> bytes:
-    for name, _ in headers:
-        if not _may_be_named(name):
-            raise RequestInvalid("a request header cannot be sent")
-    # Joined by what no header may contain, so that a count tells whether one does.
-    lines = b"\n".join([b": ".join(pair) for pair in headers])
-    if lines.count(b"\n") >= len(headers) or b"\r" in lines or b"\0" in lines:
+    if not _SEEN.issuperset(map(_name_of, headers)):
+        _check_names(headers)
+    lines = b"\r\n".join(map(b": ".join, headers))
+    # No more of what ends a line than there is between the headers, so no header holds any.
+    if len(lines) - len(lines.translate(None, b"\r\n\0")) != 2 * len(headers) - 2:
         raise RequestInvalid("a request header cannot be sent")
-    return lines.replace(b"\n", b"\r\n") + b"\r\n"
+    return lines + b"\r\n"
+
+
+def _check_names(headers: Headers) -> None:
+    for name, _ in headers:
+        if not _HTTP_WORD.fullmatch(name) or name.lower() in _OWN_HEADERS:
+            raise RequestInvalid("a request header cannot be sent")
+        if len(_SEEN) < _MOST_SEEN:
+            _SEEN.add(name)
 
 
 @lru_cache(maxsize=1024)
 def _fits_request_line(method: bytes, path: bytes) -> bool:
     return bool(_HTTP_WORD.fullmatch(method)) and method != b"CONNECT" and bool(_PATH.fullmatch(path))
-
-
-@lru_cache(maxsize=1024)
-def _may_be_named(name: bytes) -> bool:
-    return bool(_HTTP_WORD.fullmatch(name)) and name.lower() not in _OWN_HEADERS
 
 
 def _after_path(name: str, headers: Headers) -> bytes:
