@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+from tests.support import anthropic_answers
 from tests.support.script import Script, answer, events
 
 Json = dict[str, Any]
@@ -114,6 +115,8 @@ def suited_to(path: str, body: bytes) -> Script:
         asked: Json = json.loads(body or b"{}")
     except ValueError:
         return failure(400, "the body is not JSON")
+    if path.endswith("/messages"):
+        return anthropic_answers.suited_to(body)
     model = str(asked.get("model", "upstream-model"))
     if path.endswith("/embeddings"):
         given: Any = asked.get("input", "")

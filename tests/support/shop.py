@@ -144,6 +144,8 @@ class Shop:
 class Line:
     """One HTTP exchange under a test's control: read as far as wanted, then end it or hang up."""
 
+    path = CHAT
+
     def __init__(self, port: int, who: Customer, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         self._who = who
@@ -154,7 +156,7 @@ class Line:
         self.seen = b""
 
     def __enter__(self) -> Line:
-        self._connection.request("POST", CHAT, self._body, self._headers)
+        self._connection.request("POST", self.path, self._body, self._headers)
         assert self._connection.sock is not None
         self._socket = self._connection.sock
         return self

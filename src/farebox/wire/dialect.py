@@ -24,6 +24,7 @@ from farebox.wire import (
     usage,
 )
 from farebox.wire.addresses import tidied
+from farebox.wire.anthropic.dialect import AnthropicMessages
 from farebox.wire.call import PLAIN_BODY, Call, ChannelBody, Malformed
 from farebox.wire.openai_answer import Answer
 from farebox.wire.openai_errors import UpstreamError
@@ -140,8 +141,9 @@ class OpenAIEmbeddings(_OpenAI):
 
 OPENAI_CHAT: Dialect = OpenAIChat()
 OPENAI_EMBEDDINGS: Dialect = OpenAIEmbeddings()
+ANTHROPIC: Dialect = AnthropicMessages()
 
-DIALECTS: tuple[Dialect, ...] = (OPENAI_CHAT, OPENAI_EMBEDDINGS)
+DIALECTS: tuple[Dialect, ...] = (OPENAI_CHAT, OPENAI_EMBEDDINGS, ANTHROPIC)
 """Every dialect spoken, one for each route that reaches a provider (d41)."""
 
 _BY_PATH = {dialect.path: dialect for dialect in DIALECTS}

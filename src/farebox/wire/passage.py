@@ -98,6 +98,7 @@ class Translation:
 NATIVE: Mapping[str, frozenset[str]] = {
     "openai_chat": frozenset({"openai", "sandbox"}),
     "openai_embeddings": frozenset({"openai", "openai_responses", "sandbox"}),
+    "anthropic": frozenset({"anthropic", "sandbox"}),
 }
 """Which channels speak each dialect themselves, by the dialect a channel states."""
 

@@ -218,7 +218,7 @@ def _disjoint(
         overlap = max(0, cached + media - counts[whole])
         counts[whole] -= cached + media - overlap
         _take_overlap(counts, overlap)
-    if cache_write_meter is not Meter.CACHE_WRITE_5M and Meter.CACHE_WRITE_5M in counts:
+    if Meter.CACHE_WRITE_5M in counts and cache_write_meter not in counts:  # not split by lifetime
         counts[cache_write_meter] = counts.pop(Meter.CACHE_WRITE_5M)
     return ReportedUsage(Usage(counts))
 

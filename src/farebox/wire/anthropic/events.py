@@ -1,0 +1,222 @@
+"""The JSON of Messages answers and their streams: what is read from them, and the events we write ourselves.
+
+Payloads of events enter or leave; no state is kept here. Only the fields that are metered or changed
+are decoded, everything else stays as it was written.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+
+from farebox.tariff.meters import Meter, Usage, input_tokens, output_tokens
+from farebox.wire.call import ABSENT, Fields, raw
+
+STOP_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop_sequence",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "pause_turn": "pause",
+    "refusal": "refusal",
+}
+"""Theirs under OpenAI's names."""
+OUR_REASONS = {
+    "stop": "end_turn",
+    "stop_sequence": "stop_sequence",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "pause": "pause_turn",
+    "refusal": "refusal",
+    "content_filter": "refusal",
+}
+"""The other way round."""
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+
+class Stated(msgspec.Struct, gc=False):
+    """Stands for an object that is there; its text is read only then."""
+
+
+class Delta(msgspec.Struct, gc=False):
+    """The new piece of a block, or how the message ends."""
+
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    signature: str | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+
+
+class Block(msgspec.Struct, gc=False):
+    """The start of a block, or a whole one."""
+
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    name: str | None = None
+    id: str | None = None
+    data: str | None = None
+    input: msgspec.Raw = ABSENT
+
+
+class Message(msgspec.Struct, gc=False):
+    """A whole answer, or the start of one."""
+
+    type: str = ""
+    id: str = ""
+    model: str | None = None
+    content: list[Block] | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    usage: msgspec.Raw = ABSENT
+
+
+class StreamEvent(msgspec.Struct, gc=False):
+    type: str = ""
+    index: int = 0
+    delta: Delta | None = None
+    content_block: Block | None = None
+    message: Message | None = None
+    usage: Stated | None = None
+
+
+class _ServedTier(msgspec.Struct, gc=False):
+    service_tier: str | None = None
+
+
+_read_event = msgspec.json.Decoder(StreamEvent).decode
+_read_message = msgspec.json.Decoder(Message).decode
+_read_any = msgspec.json.Decoder(float_hook=str).decode
+_read_fields = msgspec.json.Decoder(Fields).decode
+_read_tier = msgspec.json.Decoder(_ServedTier).decode
+_encode = msgspec.json.Encoder().encode
+ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def read_event(payload: bytes) -> StreamEvent | None:
+    """The metered fields of an event; None if it is no JSON object. Odd types are read leniently."""
+    try:
+        return _read_event(payload)
+    except msgspec.ValidationError:
+        return _read_leniently(payload)
+    except ERRORS:
+        return None
+
+
+def read_message(body: bytes) -> Message | None:
+    """A whole answer; None if it is none, or an error."""
+    try:
+        message = _read_message(body)
+    except ERRORS:
+        return None
+    return message if message.content is not None and message.type != "error" else None
+
+
+def usage_in(payload: bytes) -> msgspec.Raw:
+    """The usage object of an event that states one, as written."""
+    return _read_fields(payload)["usage"]
+
+
+def tier_in(usage: msgspec.Raw) -> str | None:
+    """The tier that served, if the usage says."""
+    try:
+        return _read_tier(usage).service_tier
+    except ERRORS:
+        return None
+
+
+def event(name: str, payload: bytes) -> bytes:
+    """One event on two lines: a line end in JSON is white space, and would end the field here."""
+    return b"event: " + name.encode() + b"\ndata: " + payload.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n\n"
+
+
+def written(name: str, **fields: object) -> bytes:
+    """An event of ours."""
+    return event(name, _encode({"type": name, **fields}))
+
+
+def started_as(payload: bytes, model: str) -> bytes:
+    """A `message_start` with the name asked for, all other fields as written."""
+    fields = _read_fields(payload)
+    return event(
+        "message_start", _encode(fields | {"message": _read_fields(fields["message"]) | {"model": raw(model)}})
+    )
+
+
+def renamed(body: bytes, model: str) -> bytes:
+    """A whole answer with the name asked for."""
+    return _encode(_read_fields(body) | {"model": raw(model)})
+
+
+def ending(payload: bytes, usage: dict[str, object]) -> bytes:
+    """A `message_delta` with another usage, all other fields as written."""
+    return event("message_delta", _encode(_read_fields(payload) | {"usage": raw(usage)}))
+
+
+def usage_shown(reported: msgspec.Raw | None, counted: Usage | None, charge: str | None) -> dict[str, object]:
+    """The usage object a client sees: as reported or as counted, with the charge in credits as `cost`."""
+    shown: dict[str, object] = {}
+    if counted is not None or reported is None:
+        tokens = counted or Usage({})
+        shown |= {"input_tokens": input_tokens(tokens), "output_tokens": output_tokens(tokens)}
+        if Meter.REASONING in tokens:
+            shown["output_tokens_details"] = {"thinking_tokens": tokens[Meter.REASONING]}
+    else:
+        shown |= _fields_of(reported)
+    shown.pop("cost_details", None)  # what the provider bills us is not the customer's charge
+    shown.pop("cost", None)
+    if charge is not None:
+        shown["cost"] = charge
+    return shown
+
+
+def _fields_of(reported: msgspec.Raw) -> Fields:
+    try:
+        return _read_fields(reported)
+    except ERRORS:
+        return {}
+
+
+def _read_leniently(payload: bytes) -> StreamEvent | None:
+    """An event whose fields have types we did not expect: keep what can be used, count all its text."""
+    try:
+        value = _read_any(payload)
+    except ERRORS:
+        return None
+    if not isinstance(value, dict):
+        return None
+    fields = cast(dict[str, Any], value)
+    kind, index, delta = fields.get("type"), fields.get("index"), fields.get("delta")
+    reason = cast(dict[str, Any], delta).get("stop_reason") if isinstance(delta, dict) else None
+    return StreamEvent(
+        type=kind if isinstance(kind, str) else "",
+        index=index if type(index) is int else 0,
+        delta=Delta(text=_all_text(delta), stop_reason=reason if isinstance(reason, str) else None),
+        usage=Stated() if fields.get("usage") is not None else None,
+    )
+
+
+def _all_text(root: Any) -> str:
+    """Every string of a piece except what names it, joined."""
+    texts: list[str] = []
+    waiting: list[Any] = [root]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, list):
+            waiting.extend(cast(list[Any], value))
+        elif isinstance(value, dict):
+            waiting.extend([below for name, below in cast(dict[str, Any], value).items() if name not in _NOT_OUTPUT])
+    return "".join(texts)
+
+
+_NOT_OUTPUT = frozenset({"type", "signature", "stop_reason", "stop_sequence", "id"})
