@@ -26,6 +26,7 @@ MODELS = {"gpt-4o-mini": "x", "text-embedding-3-small": "x"}
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]},
     "/v1/embeddings": {"model": "text-embedding-3-small", "input": "Hello"},
+    "/v1/responses": {"model": "gpt-4o-mini", "input": "Hello"},
     "/v1/messages": {"model": "gpt-4o-mini", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]},
 }
 """A good body for every route that reaches a provider."""
@@ -44,6 +45,7 @@ def upstream() -> Iterator[ScriptedUpstream]:
 def gateway(module_database: str, upstream: ScriptedUpstream) -> Iterator[Gateway]:
     with running_gateway(module_database) as gateway:
         gateway.channel(upstream.base_url, models=MODELS)
+        gateway.channel(upstream.base_url, models=MODELS, dialect="openai_responses")
         gateway.channel(upstream.base_url, models=MODELS, dialect="anthropic")
         yield gateway
 

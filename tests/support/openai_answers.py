@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from tests.support import anthropic_answers
+from tests.support import anthropic_answers, responses_answers
 from tests.support.script import Script, answer, events
 
 Json = dict[str, Any]
@@ -121,6 +121,8 @@ def suited_to(path: str, body: bytes) -> Script:
     if path.endswith("/embeddings"):
         given: Any = asked.get("input", "")
         return embeddings_answer(1 if isinstance(given, str) else len(given))
+    if path.endswith("/responses"):
+        return responses_answers.suited_to(model, stream=bool(asked.get("stream")))
     shape: Json = {"model": model, "choices": int(asked.get("n") or 1)}
     if not asked.get("stream"):
         return chat_answer(**shape)

@@ -53,6 +53,21 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
     param: str | None = None
 
 
+class Turn(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Where a call stands in a conversation that is kept for its account."""
+
+    id: str
+    """Of its answer: ours, and what a later turn names. Time-ordered, so it also says when."""
+    previous: str | None = None
+    """The answer it goes on from; its items were written into the call's input."""
+    kept: bool = False
+    """Input and answer are stored once the call is charged."""
+    keeps_reasoning: bool = False
+    """Sealed reasoning is asked for, so that a later turn can send it back."""
+    place: tuple[str, str] | None = None
+    """Channel and upstream key that answered before: what they sealed, only they can read."""
+
+
 class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One request to a model. Limits and bounds are in tokens unless they say otherwise."""
 
@@ -100,6 +115,8 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Stop sequences were given: an answer may be empty because it was asked to be."""
     sealed: bool = False
     """Carries reasoning only the upstream key that made it can read: it is never tried elsewhere."""
+    turn: Turn | None = None
+    """Set for dialects whose answers have names that outlive them."""
 
     @property
     def input_most(self) -> int | None:

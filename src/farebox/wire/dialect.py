@@ -31,6 +31,7 @@ from farebox.wire.openai_errors import UpstreamError
 from farebox.wire.openai_stream import StreamMeter
 from farebox.wire.output import OutputText
 from farebox.wire.price_fields import PriceField
+from farebox.wire.responses.dialect import OpenAIResponses
 from farebox.wire.usage import Convention
 
 
@@ -142,8 +143,9 @@ class OpenAIEmbeddings(_OpenAI):
 OPENAI_CHAT: Dialect = OpenAIChat()
 OPENAI_EMBEDDINGS: Dialect = OpenAIEmbeddings()
 ANTHROPIC: Dialect = AnthropicMessages()
+OPENAI_RESPONSES: Dialect = OpenAIResponses()
 
-DIALECTS: tuple[Dialect, ...] = (OPENAI_CHAT, OPENAI_EMBEDDINGS, ANTHROPIC)
+DIALECTS: tuple[Dialect, ...] = (OPENAI_CHAT, OPENAI_EMBEDDINGS, ANTHROPIC, OPENAI_RESPONSES)
 """Every dialect spoken, one for each route that reaches a provider (d41)."""
 
 _BY_PATH = {dialect.path: dialect for dialect in DIALECTS}

@@ -28,6 +28,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     output: OutputText
     render: Callable[[Usage], bytes] | None = None
     """Writes the body for the client with the usage that is charged; None: `body` is sent as it is."""
+    whole: bytes | None = None
+    """The answer with what its client is not shown, where it is kept for later turns."""
 
 
 class _Vectors(msgspec.Struct, gc=False):

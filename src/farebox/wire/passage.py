@@ -99,6 +99,7 @@ NATIVE: Mapping[str, frozenset[str]] = {
     "openai_chat": frozenset({"openai", "sandbox"}),
     "openai_embeddings": frozenset({"openai", "openai_responses", "sandbox"}),
     "anthropic": frozenset({"anthropic", "sandbox"}),
+    "openai_responses": frozenset({"openai_responses", "sandbox"}),
 }
 """Which channels speak each dialect themselves, by the dialect a channel states."""
 

@@ -12,6 +12,7 @@ from farebox.wire.price_fields import Treatment
 BODIES = {
     "openai_chat": chat_body(stream=True),
     "openai_embeddings": written({"model": "m", "input": "x"}),
+    "openai_responses": written({"model": "m", "input": "x", "stream": True}),
     "anthropic": written({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}),
 }
 
@@ -35,6 +36,6 @@ def test_each_price_field_has_one_row_that_says_how(dialect: Dialect) -> None:
 
 
 def test_dialects_are_found_by_their_route() -> None:
-    assert {dialect.path for dialect in DIALECTS} == {"/v1/chat/completions", "/v1/embeddings", "/v1/messages"}
+    assert {dialect.path for dialect in DIALECTS} == {"/v1/chat/completions", "/v1/embeddings", "/v1/messages", "/v1/responses"}
     assert all(dialect_at(dialect.path) is dialect for dialect in DIALECTS)
     assert dialect_at("/v1/else") is None

@@ -1,0 +1,82 @@
+"""Writes the body that goes upstream in the Responses dialect.
+
+A `Call` and a channel's wishes enter; bytes leave. Every field that need not change keeps its bytes.
+Nothing is stored at the provider, and what the hold stands on (output limit, bound of tool calls)
+is written last, so that no override can undo it (Law 1).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from farebox.wire.call import ABSENT, PLAIN_BODY, Call, ChannelBody, Fields, is_present, raw
+from farebox.wire.json_object import read_as
+from farebox.wire.responses.envelope import is_envelope, mentions_envelope
+from farebox.wire.responses.items import Item
+from farebox.wire.responses.parse import provider_tools
+
+SEALED_REASONING = "reasoning.encrypted_content"
+
+_FALSE = msgspec.Raw(b"false")
+_encode = msgspec.json.Encoder().encode
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_names = msgspec.json.Decoder(list[str])
+_item = msgspec.json.Decoder(Item)
+
+
+def forward(
+    call: Call, *, upstream_model: str, output_limit: int | None = None, channel: ChannelBody = PLAIN_BODY
+) -> bytes:
+    """The body for a channel. `output_limit` is the held output in tokens; None leaves it alone."""
+    changes: Fields = dict(channel.overrides)
+    changes["store"] = _FALSE
+    if upstream_model != call.model:
+        changes["model"] = raw(upstream_model)
+    if channel.safety_identifier is not None:
+        changes["safety_identifier"] = raw(channel.safety_identifier)
+    if mentions_envelope(call.body):
+        changes["input"] = _without_foreign_reasoning(call.fields["input"])
+    if call.turn is not None and call.turn.keeps_reasoning and not includes_sealed(call):
+        changes["include"] = raw([*_included(call), SEALED_REASONING])
+    _bound(call, output_limit, changes)
+    return _encode(call.fields | changes)
+
+
+def includes_sealed(call: Call) -> bool:
+    """Whether the caller asked for sealed reasoning itself."""
+    return SEALED_REASONING in _included(call)
+
+
+def _bound(call: Call, output_limit: int | None, changes: Fields) -> None:
+    """The limits that were held for, whatever an override says."""
+    if output_limit is not None or "max_output_tokens" in changes:
+        limits = [limit for limit in (call.output_limit, output_limit) if limit is not None]
+        if limits:
+            changes["max_output_tokens"] = raw(min(limits))
+    tools = provider_tools(call)
+    if tools:
+        changes["max_tool_calls"] = raw(max(tools.values()))
+
+
+def _included(call: Call) -> list[str]:
+    included = read_as(call.fields.get("include", ABSENT), _names) if is_present(_include(call)) else []
+    return included if isinstance(included, list) else []
+
+
+def _include(call: Call) -> msgspec.Raw:
+    return call.fields.get("include", ABSENT)
+
+
+def _without_foreign_reasoning(items: msgspec.Raw) -> msgspec.Raw:
+    """The input without reasoning that a provider of another dialect sealed: here nobody could read it."""
+    read = read_as(items, _raws)
+    if not isinstance(read, list):
+        return items
+    return raw([one for one in read if not _is_foreign(one)])
+
+
+def _is_foreign(written: msgspec.Raw) -> bool:
+    if not mentions_envelope(bytes(written)):
+        return False
+    item = read_as(written, _item)
+    return isinstance(item, Item) and is_envelope(item.encrypted_content)
