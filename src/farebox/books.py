@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from farebox.admission.state import LimitScope
 from farebox.config import Settings
@@ -30,8 +31,9 @@ from farebox.store.postgres import Pool, connect_owner, open_pool
 from farebox.tariff.price_list import PriceList, read_price_list
 from farebox.upstream.secrets import KeyRing, load_or_create
 
-SHIPPED_PRICES = Path(__file__).parent / "price_lists" / "default.yaml"
+SHIPPED_PRICES = Path(__file__).parent / "price_lists"
 SHIPPED = "shipped price list"
+LIST_FILES = (".yaml", ".yml", ".json")
 
 
 @dataclass(slots=True)
@@ -112,9 +114,33 @@ def _key_ring(path: Path) -> KeyRing:
 
 def shipped_prices() -> PriceList:
     """The price list that comes with this version."""
-    import yaml  # only a database without models needs it
-
-    reading = read_price_list(yaml.safe_load(SHIPPED_PRICES.read_text("utf-8")))
+    reading = read_price_list(decoded_list(SHIPPED_PRICES))
     if reading.refused:
         raise SetupFault(f"the shipped price list cannot be read: {reading.refused[0].problem}")
     return reading.price_list
+
+
+def decoded_list(place: Path) -> dict[str, Any]:
+    """A price list as it is written: one YAML or JSON file, or a folder of them, which is one list with its name.
+
+    Raises what opening and decoding raise, and `ValueError` for a file that holds no list of models.
+    """
+    if not place.is_dir():
+        return _decoded(place)
+    files = sorted(file for file in place.iterdir() if file.suffix in LIST_FILES)
+    whole: dict[str, Any] = {}
+    models: list[object] = []
+    for part in map(_decoded, files):
+        models += part["models"]
+        whole |= part
+    return whole | {"name": place.name, "models": models}
+
+
+def _decoded(file: Path) -> dict[str, Any]:
+    import yaml  # only a database without models needs it, and commands about prices
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same language, seven times as fast
+    content = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - both are safe loaders; JSON is YAML
+    if not isinstance(content, dict) or not isinstance(cast("dict[str, Any]", content).get("models"), list):
+        raise ValueError(f"{file.name} holds no name and list of models")
+    return cast("dict[str, Any]", content)

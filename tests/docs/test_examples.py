@@ -29,7 +29,7 @@ def test_the_price_list_of_the_page_on_prices_is_understood() -> None:
 
 def test_every_price_of_the_page_on_prices_is_understood() -> None:
     cards = [block for block in page("docs/concepts/pricing.md").blocks if block.text.lstrip().startswith("price:")]
-    assert len(cards) == 2
+    assert len(cards) == 3
     for card in cards:
         assert isinstance(read_card(yaml.safe_load(card.text)["price"]), RateCard)
 

@@ -83,7 +83,7 @@ STEPS = (
     Step("An answer in one piece", EVERYDAY, "gpt-4o", plain),
     Step("A streamed answer", EVERYDAY, "gpt-4o-mini", streamed),
     Step("A picture, paid by the call", PER_CALL, "gemini-3-pro-image-preview", plain),
-    Step("A model above the account's tier", EVERYDAY, "gemini-3-pro-preview", plain, "model_tier_restricted"),
+    Step("A model above the account's tier", EVERYDAY, "gemini-3.1-pro-preview", plain, "model_tier_restricted"),
     Step("A pay-per-call key, a model with token prices only", PER_CALL, "gpt-4o", plain, "billing_mode_unsupported"),
 )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import yaml
 
+from farebox.books import decoded_list
 from farebox.cli.output import CommandFailed, ExitCode, Output, refused
 from farebox.store.catalogue import PricedModel, Snapshot
 from farebox.tariff.price_list import Model, PriceList, Severity, export_price_list, read_price_list
@@ -54,14 +55,11 @@ def _with_price(priced: PricedModel, now_us: int) -> Model:
 
 def _decoded(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+        return decoded_list(path)
     except OSError as trouble:
         raise _unreadable(path, trouble.strerror or str(trouble)) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as trouble:
+    except (yaml.YAMLError, ValueError) as trouble:
         raise _unreadable(path, str(trouble)) from None
-    if not isinstance(content, dict):
-        raise _unreadable(path, "it holds no name and list of models")
-    return cast("Mapping[str, Any]", content)
 
 
 def _unreadable(path: Path, why: str) -> CommandFailed:

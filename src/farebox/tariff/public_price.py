@@ -14,7 +14,7 @@ import msgspec
 
 from farebox.tariff.billing_mode import billing_methods
 from farebox.tariff.compiled import CompiledCard, inherited
-from farebox.tariff.decimals import PriceError, format_decimal
+from farebox.tariff.decimals import PriceError, format_decimal, parse_decimal
 from farebox.tariff.meters import PER_MILLION, SUBUNITS, TOKENS, Meter
 from farebox.tariff.rate_card import CallPrice, ExactRate, Override, exact_rates
 
@@ -71,9 +71,11 @@ def _short_form(card: CompiledCard) -> dict[str, str | None]:
                 "output_price": _per(card.base_rates, leaving, size),
                 "pricing_unit": unit,
             }
-    call = card.card.call_price
-    unit = None if call is None else f"per_{call.unit}"
-    return {"input_price": None, "output_price": card.plain.call_written or None, "pricing_unit": unit}
+    call = card.card.call_price or next((step.call_price for step in card.steps if step.call_price), None)
+    if call is None:
+        return {"input_price": None, "output_price": None, "pricing_unit": None}
+    price = format_decimal(parse_decimal(call.price))
+    return {"input_price": None, "output_price": price, "pricing_unit": f"per_{call.unit}"}
 
 
 def _per(rates: Mapping[Meter, ExactRate], meter: Meter | None, size: int) -> str | None:
