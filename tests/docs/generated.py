@@ -54,12 +54,11 @@ def meters() -> str:
 
 def price_fields() -> str:
     """Every field of a request that moves a price, and what is done about it."""
+    rows = {dialect.name: dialect.price_fields for dialect in DIALECTS}
     tables = [
-        f"## `POST {dialect.path}`\n\n"
-        + _table(
-            ("field", "", "how"), [(f"`{row.name}`", row.treatment.value, row.how) for row in dialect.price_fields]
-        )
-        for dialect in DIALECTS
+        f"## {_addresses(name)}\n\n"
+        + _table(("field", "", "how"), [(f"`{row.name}`", row.treatment.value, row.how) for row in fields])
+        for name, fields in rows.items()
     ]
     return _page(
         "Fields that move a price",
@@ -91,6 +90,10 @@ def metrics() -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {"meters.md": meters, "price-fields.md": price_fields, "metrics.md": metrics}
+
+
+def _addresses(name: str) -> str:
+    return ", ".join(f"`POST {dialect.path}`" for dialect in DIALECTS if dialect.name == name)
 
 
 def _page(title: str, source: str, *parts: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 from tests.support import anthropic_answers, responses_answers
+from tests.support import gemini_answers
 from tests.support.script import Script, answer, events
 
 Json = dict[str, Any]
@@ -117,6 +118,8 @@ def suited_to(path: str, body: bytes) -> Script:
         return failure(400, "the body is not JSON")
     if path.endswith("/messages"):
         return anthropic_answers.suited_to(body)
+    if gemini_answers.is_gemini(path):
+        return gemini_answers.suited_to(path, body)
     model = str(asked.get("model", "upstream-model"))
     if path.endswith("/embeddings"):
         given: Any = asked.get("input", "")

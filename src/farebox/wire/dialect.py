@@ -26,6 +26,7 @@ from farebox.wire import (
 from farebox.wire.addresses import tidied
 from farebox.wire.anthropic.dialect import AnthropicMessages
 from farebox.wire.call import PLAIN_BODY, Call, ChannelBody, Malformed
+from farebox.wire.gemini import dialect as gemini
 from farebox.wire.openai_answer import Answer
 from farebox.wire.openai_errors import UpstreamError
 from farebox.wire.openai_stream import StreamMeter
@@ -145,7 +146,7 @@ OPENAI_EMBEDDINGS: Dialect = OpenAIEmbeddings()
 ANTHROPIC: Dialect = AnthropicMessages()
 OPENAI_RESPONSES: Dialect = OpenAIResponses()
 
-DIALECTS: tuple[Dialect, ...] = (OPENAI_CHAT, OPENAI_EMBEDDINGS, ANTHROPIC, OPENAI_RESPONSES)
+DIALECTS: tuple[Dialect, ...] = (OPENAI_CHAT, OPENAI_EMBEDDINGS, ANTHROPIC, OPENAI_RESPONSES, *gemini.ROUTES)
 """Every dialect spoken, one for each route that reaches a provider (d41)."""
 
 _BY_PATH = {dialect.path: dialect for dialect in DIALECTS}
@@ -153,4 +154,8 @@ _BY_PATH = {dialect.path: dialect for dialect in DIALECTS}
 
 def dialect_at(path: str) -> Dialect | None:
     """The dialect of a route, also where the address is written as some clients do; None if there is none."""
-    return _BY_PATH.get(path) or _BY_PATH.get(tidied(path))
+    found = _BY_PATH.get(path)
+    if found is None:
+        meant = tidied(path)
+        found = _BY_PATH.get(meant) or gemini.dialect_at(meant)
+    return found

@@ -98,6 +98,8 @@ class Translation:
 NATIVE: Mapping[str, frozenset[str]] = {
     "openai_chat": frozenset({"openai", "sandbox"}),
     "openai_embeddings": frozenset({"openai", "openai_responses", "sandbox"}),
+    "gemini": frozenset({"gemini", "sandbox"}),
+    "gemini_embeddings": frozenset({"gemini", "sandbox"}),
     "anthropic": frozenset({"anthropic", "sandbox"}),
     "openai_responses": frozenset({"openai_responses", "sandbox"}),
 }

@@ -1,0 +1,1 @@
+"""Google's Gemini API: `generateContent`, its stream, its embeddings."""
