@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from datetime import date
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import yaml
@@ -51,6 +52,14 @@ def test_a_folder_is_one_list_and_reads_in_a_blink() -> None:
     before = time.process_time()
     assert len(decoded_list(SHIPPED_PRICES)["models"]) == len(MODELS)
     assert time.process_time() - before < 0.5
+
+
+def test_a_file_of_a_folder_that_holds_no_models_is_named(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("name: one\nmodels: []\n")
+    assert decoded_list(tmp_path)["models"] == []
+    (tmp_path / "two.json").write_text('{"name": "two"}')
+    with pytest.raises(ValueError, match=r"two\.json holds no name and list of models"):
+        decoded_list(tmp_path)
 
 
 def test_no_name_belongs_to_two_models() -> None:
