@@ -40,6 +40,7 @@ PLACES = {
     "price": Place("price", "Models and their prices: import, compare, export.", _BUY),
     "quote": Place("quote", "Show what a call would hold and be charged, and what would refuse it.", _BUY),
     "receipt": Place("receipt", "Show the receipt of a request.", _BOOKS),
+    "margin": Place("margin", "Show revenue, what providers took for it, and the margin.", _BOOKS),
     "audit": Place("audit", "Prove the books: every entry, hold, lot and charge.", _BOOKS),
     "backup": Place("backup", "Copy the embedded database to a new folder and verify the copy.", _BOOKS, "backup_app"),
     "restore": Place("backup", "Put a backup into a data directory that holds no database yet.", _BOOKS, "restore_app"),

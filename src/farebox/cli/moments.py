@@ -12,6 +12,12 @@ SPANS_S = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _SPAN = re.compile(r"([0-9]{1,6})([mhdw])", re.ASCII)
 
 
+def read_past_us(text: str) -> int:
+    """The same for a moment that has been: `30d` is thirty days ago."""
+    moment_us = read_moment_us(text)
+    return 2 * (time.time_ns() // 1000) - moment_us if _SPAN.fullmatch(text) else moment_us
+
+
 def read_moment_us(text: str) -> int:
     """Microseconds since 1970 of a date, a time, or a span from now. Times without a zone are UTC."""
     span = _SPAN.fullmatch(text)

@@ -62,7 +62,7 @@ class Buffered:
         flags = judged.flags
         body = answer.body if answer.render is None else answer.render(judged.usage)
         if _is_free(job, answer, output_tokens(judged.usage)):
-            ended = await self._settler.void(job, Stamp.EMPTY, flags=flags)
+            ended = await self._settler.void(job, Stamp.EMPTY, done=judged, service_tier=answer.service_tier)
             return _answered(job, body, ended, sent)
         charge = self._settler.price(job, judged, service_tier=answer.service_tier)
         stamp = Stamp.PROVIDER if judged.source is UsageSource.PROVIDER else Stamp.COUNTED

@@ -21,6 +21,7 @@ from farebox.tariff.billing_mode import BillingMode, ModeRefusal, choose
 from farebox.tariff.compiled import Method, Unpriced
 from farebox.tariff.conditions import Prospect
 from farebox.tariff.estimate import Bounds, Estimate, NotCovered, estimate
+from farebox.tariff.meters import Meter
 from farebox.tariff.price_list import Reasoning
 from farebox.wire.call import Call, Malformed
 
@@ -89,6 +90,8 @@ def prepare(ask: Ask, call: Call, known: Known, *, input_tokens: int | None = No
         return _mode_refused(priced.model.id, method)
     if price is None or isinstance(method, Unpriced):
         return _unpriced(priced.model.id)
+    if Meter.CALLS in price.card.base_rates:
+        call = msgspec.structs.replace(call, units=(*call.units, (Meter.CALLS, 1)))  # a fee beside what is metered
     bounds = bounds_of(call, priced, input_tokens)
     worst = estimate(price.card, method=method, prospect=prospect_of(call, now_us), bounds=bounds)
     if isinstance(worst, Unpriced):

@@ -25,7 +25,7 @@ from farebox.relay.watch import OutputCount
 from farebox.store.ledger_writer import LedgerWriter
 from farebox.tariff.compiled import Method, Unpriced
 from farebox.tariff.conditions import Circumstances
-from farebox.tariff.meters import CACHED_TOKENS, Usage
+from farebox.tariff.meters import CACHED_TOKENS, TOKENS, Meter, Usage
 from farebox.tariff.rate import Basis, Charge, UsageSource, rate
 from farebox.upstream.secrets import KeyRing
 from farebox.wire.usage import Convention, ReportedUsage, UsageFault, check_bounds, counted_usage, read_usage
@@ -35,6 +35,16 @@ RESOLVE_EVERY_S = 1.0
 KEPT_FOR_US = 24 * 3600 * 1_000_000
 JOINABLE_FOR_US = 10 * 60 * 1_000_000
 KEPT_LIMIT_BYTES = 8 * 1024 * 1024
+
+
+class Borne(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Work that a provider did and no customer is charged for."""
+
+    usage: Usage
+    usage_source: UsageSource
+    offer: str
+    upstream_cost: Nano | None = None
+    """None: not known."""
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,6 +58,7 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     queue_wait_ms: int = 0
     stream: bool = False
     dialect: str = ""
+    borne: Borne | None = None
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):
@@ -108,15 +119,7 @@ class Settler:
     def price(self, job: Job, judged: Judged, *, service_tier: str | None, at_most: Nano | None = None) -> Charge:
         """Rate a usage by the card in force on arrival. `judge` lets no meter through that has no price (Law 10)."""
         prepared = job.prepared
-        basis = Basis(
-            prepared.method,
-            Circumstances(job.now_us, service_tier=service_tier, parameters=dict(prepared.call.parameters)),
-            judged.usage,
-            judged.source,
-            prepared.call.choices if prepared.method is Method.CALL else 0,
-            offer=job.channel,
-            at_most=at_most,
-        )
+        basis = _basis(job, judged, service_tier, at_most)
         charge = rate(prepared.price.card, basis)
         if isinstance(charge, Unpriced):
             raise LawBroken(10, f"{prepared.model_id} was admitted and a meter of its usage has no price")
@@ -144,10 +147,17 @@ class Settler:
         )
         return await self._end(job, command, stamp, fetchable=sealed is not None)
 
-    async def void(self, job: Job, stamp: Stamp, *, flags: tuple[str, ...] = ()) -> Ended:
-        """End the hold without a charge. Raises as `capture` does."""
-        receipt = _encode(self._receipt(job, None, flags)).decode()
-        return await self._end(job, Void(job.hold, stamp.value, receipt, keyed=job.keyed), stamp)
+    async def void(
+        self, job: Job, stamp: Stamp, *, done: Judged | None = None, service_tier: str | None = None
+    ) -> Ended:
+        """End the hold without a charge; `done` is work that is then ours to pay. Raises as `capture` does."""
+        receipt = self._receipt(job, None, () if done is None else done.flags)
+        if done is not None:
+            basis = _basis(job, done, service_tier, None)
+            borne = Borne(done.usage, done.source, job.channel, _upstream_cost(job, basis))
+            receipt = msgspec.structs.replace(receipt, borne=borne)
+        void = Void(job.hold, stamp.value, _encode(receipt).decode(), keyed=job.keyed)
+        return await self._end(job, void, stamp)
 
     async def close(self) -> None:
         """Wait for ends that are still being seen to."""
@@ -220,6 +230,7 @@ class Settler:
 
 
 _encode = msgspec.json.Encoder().encode
+_LIMITED_TOKENS = TOKENS - CACHED_TOKENS
 
 
 def _implausible(job: Job, read: ReportedUsage, output: OutputCount) -> UsageFault | None:
@@ -247,18 +258,37 @@ def _with_units(job: Job, usage: Usage) -> Usage:
     return Usage({**dict(units), **usage}) if units else usage
 
 
+def _basis(job: Job, judged: Judged, service_tier: str | None, at_most: Nano | None) -> Basis:
+    prepared = job.prepared
+    return Basis(
+        prepared.method,
+        Circumstances(job.now_us, service_tier=service_tier, parameters=dict(prepared.call.parameters)),
+        judged.usage,
+        judged.source,
+        prepared.call.choices if prepared.method is Method.CALL else 0,
+        offer=job.channel,
+        at_most=at_most,
+    )
+
+
 def _tokens_used(charge: Charge) -> int:
-    usage = charge.basis.usage
-    return sum(usage.values()) - sum([usage.get(meter, 0) for meter in CACHED_TOKENS])
+    """What counts towards tokens per minute."""
+    return sum([count for meter, count in charge.basis.usage.items() if meter in _LIMITED_TOKENS])
 
 
 def _upstream_cost(job: Job, basis: Basis) -> Nano | None:
-    """What we pay for the same work, where the cost card can say."""
-    card = job.prepared.price.cost_card
+    """What we pay for the same work, where the cost card of the offer that served can say."""
+    prepared = job.prepared
+    card = prepared.priced.cost_at(job.channel, prepared.price, job.now_us)
     if card is None:
         return None
     method = basis.method if basis.method in card.methods else next(iter(card.methods), None)
     if method is None:
         return None
-    charged = rate(card, msgspec.structs.replace(basis, method=method, at_most=None))
+    usage = {meter: count for meter, count in basis.usage.items() if meter is not Meter.CALLS}
+    if Meter.CALLS in card.base_rates:
+        usage[Meter.CALLS] = 1  # whether we pay a fee for the call is not what the customer does
+    units = prepared.call.choices if method is Method.CALL else 0
+    ours = msgspec.structs.replace(basis, method=method, usage=Usage(usage), units=units, at_most=None)
+    charged = rate(card, ours)
     return None if isinstance(charged, Unpriced) else charged.amount

@@ -116,11 +116,13 @@ class Streams:
         job, meter, settler = stream.job, stream.meter, self._settler
         ruling = self._rule_on(job, ending)
         if ruling.basis is Basis.NOTHING:
-            await settler.void(job, ruling.stamp)
+            # What the provider will bill all the same is counted, for the operator's books.
+            done = await settler.counted(job, stream.count) if ending.produced else None
+            await settler.void(job, ruling.stamp, done=done, service_tier=meter.service_tier)
             return _failure(stream, "Nothing was charged.")
         judged = await self._judge(stream, ruling)
         if ending.complete and _is_free(stream, judged):
-            await settler.void(job, Stamp.EMPTY, flags=judged.flags)
+            await settler.void(job, Stamp.EMPTY, done=judged, service_tier=meter.service_tier)
             return _end(stream, "0", judged, ruling)
         # What was counted up to a cut may not exceed what was held; a complete answer's usage may.
         at_most = job.hold.hold.amount if ruling.basis is Basis.COUNTED else None

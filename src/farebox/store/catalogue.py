@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+from msgspec.structs import replace
 
 from farebox.admission.state import Limits, LimitScope, Rules, Tier
 from farebox.faults import LedgerUnavailable
@@ -43,6 +44,16 @@ class PriceVersion(msgspec.Struct, frozen=True):
     source: str
 
 
+class OfferCost(msgspec.Struct, frozen=True):
+    """What a channel takes for a model from a moment on."""
+
+    version: int
+    starts_us: int
+    card: CompiledCard | None
+    """None: the model's own cost card counts."""
+    source: str
+
+
 class PricedModel(msgspec.Struct, frozen=True):
     """A model, its prices over time, and the channels that offer it."""
 
@@ -53,11 +64,20 @@ class PricedModel(msgspec.Struct, frozen=True):
     offers: tuple[str, ...]
     spoken: frozenset[str] = frozenset()
     """The dialects of the channels that offer it."""
+    costs: Mapping[str, tuple[OfferCost, ...]] = {}
+    """By channel, where it has costs of its own for the model."""
 
     def price_at(self, now_us: int) -> PriceVersion | None:
         """The version in force; None before the first."""
         place = bisect_right(self.versions, now_us, key=lambda version: version.starts_us)
         return self.versions[place - 1] if place else None
+
+    def cost_at(self, channel_id: str, price: PriceVersion, now_us: int) -> CompiledCard | None:
+        """What we pay where a channel serves: its own cost card in force, else that of the price; None: not known."""
+        for own in reversed(self.costs.get(channel_id, ())):
+            if own.starts_us <= now_us:
+                return own.card or price.cost_card
+        return price.cost_card
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -161,7 +181,9 @@ class Catalogue:
         keys = await connection.fetch(sql["channel_keys"])
         rows = await connection.fetch(sql["channels"])
         channels = channels_from([self._channel(row, keys, facts) for row in rows])
+        costs = _costs_by_model(await connection.fetch(sql["offer_costs"]), self._kept_costs())
         models = _priced(facts, versions, channels, {tier.name: tier.rank for tier in tiers})
+        models = {name: replace(priced, costs=costs.get(name, {})) for name, priced in models.items()}
         names = {name: model for model in models.values() for name in (*model.model.aliases, model.model.id)}
         rules = Rules(tiers, self._limit_scope)
         return Snapshot(version, rules, models, names, channels, {tier.name: tier for tier in tiers})
@@ -169,6 +191,10 @@ class Catalogue:
     def _kept_cards(self) -> dict[int, PriceVersion]:
         """Versions compiled before; they never change."""
         return {each.version: each for model in self.current.models.values() for each in model.versions}
+
+    def _kept_costs(self) -> dict[int, OfferCost]:
+        every = (own for model in self.current.models.values() for costs in model.costs.values() for own in costs)
+        return {each.version: each for each in every}
 
     def _channel(self, row: Any, keys: list[asyncpg.Record], models: Mapping[str, Model]) -> dict[str, Any]:
         options: dict[str, Any] = msgspec.json.decode(row["options"])
@@ -227,10 +253,28 @@ def _versions_by_model(rows: list[asyncpg.Record], known: Mapping[int, PriceVers
     return versions
 
 
+def _costs_by_model(
+    rows: list[asyncpg.Record], known: Mapping[int, OfferCost]
+) -> dict[str, dict[str, tuple[OfferCost, ...]]]:
+    """Each model's costs at each channel that has its own, in order."""
+    by_model: dict[str, dict[str, tuple[OfferCost, ...]]] = {}
+    for row in rows:
+        at_channels = by_model.setdefault(row["model"], {})
+        cost_card = known.get(row["version"]) or _offer_cost(row)
+        at_channels[row["channel_id"]] = (*at_channels.get(row["channel_id"], ()), cost_card)
+    return by_model
+
+
+def _offer_cost(row: Any) -> OfferCost:
+    paid = _card(row["cost_card"])
+    card = None if paid is None else compile_card(paid, f"offer {row['version']}")
+    return OfferCost(row["version"], row["starts_us"], card, row["source"])
+
+
 def price_version(row: Any, until_us: int | None = None, known: PriceVersion | None = None) -> PriceVersion:
     """A version from its row; compiled anew unless known."""
     if known is not None:
-        return msgspec.structs.replace(known, until_us=until_us)
+        return replace(known, until_us=until_us)
     version = str(row["version"])
     return PriceVersion(
         row["version"],

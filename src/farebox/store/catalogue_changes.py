@@ -58,10 +58,7 @@ class CatalogueChanges:
         `ValueError` otherwise.
         """
         async with self._change() as connection:
-            now_us = await connection.fetchval(self._sql["now"])
-            if starts_us is not None and starts_us < now_us:
-                raise ValueError("prices cannot start in the past: they would not match charges already made")
-            start = now_us if starts_us is None else starts_us
+            start = await self._start(connection, starts_us)
             known = {row["id"] for row in await connection.fetch(self._sql["model_ids"])}
             in_force = await self._cards_at(connection, start)
             added = [model.id for model in models if model.id not in known]
@@ -74,6 +71,28 @@ class CatalogueChanges:
             version = await connection.fetchval(self._sql["version"])
         changed = tuple(name for name in repriced if name not in added)
         return Imported(tuple(added), changed, len(models) - len(repriced), version)
+
+    async def import_costs(
+        self, channel_id: str, cards: Mapping[str, RateCard | None], *, starts_us: int | None, source: str
+    ) -> tuple[str, ...]:
+        """What a channel takes for models, from `starts_us` (None: now) on; None: what the model costs elsewhere.
+
+        Returns the models whose cost there changes with it. A model that is unknown raises `KeyError`, a start in
+        the past `ValueError`.
+        """
+        async with self._change() as connection:
+            start = await self._start(connection, starts_us)
+            known = {row["id"] for row in await connection.fetch(self._sql["model_ids"])}
+            in_force = await self._costs_at(connection, channel_id, start)
+            changed: list[str] = []
+            for model, card in cards.items():
+                if model not in known:
+                    raise KeyError(model)
+                if in_force.get(model) != card:
+                    changed.append(model)
+                    text = None if card is None else msgspec.json.encode(card).decode()
+                    await connection.execute(self._sql["add_offer_cost"], channel_id, model, start, text, source)
+        return tuple(changed)
 
     async def disable_model(self, model_id: str) -> None:
         """Take a model out of sale; its prices stay for old charges."""
@@ -137,6 +156,19 @@ class CatalogueChanges:
             for row in await connection.fetch(self._sql["price_versions"])
             if row["starts_us"] <= at_us
         }
+
+    async def _costs_at(self, connection: Connection, channel_id: str, at_us: int) -> Mapping[str, RateCard | None]:
+        return {
+            row["model"]: _card(row["cost_card"])
+            for row in await connection.fetch(self._sql["offer_costs"])
+            if row["channel_id"] == channel_id and row["starts_us"] <= at_us
+        }
+
+    async def _start(self, connection: Connection, starts_us: int | None) -> int:
+        now_us: int = await connection.fetchval(self._sql["now"])
+        if starts_us is not None and starts_us < now_us:
+            raise ValueError("prices cannot start in the past: they would not match charges already made")
+        return now_us if starts_us is None else starts_us
 
     async def _put_model(self, connection: Connection, model: Model) -> None:
         facts = msgspec.structs.replace(model, price=NO_PRICE, cost_card=None)

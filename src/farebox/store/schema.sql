@@ -280,6 +280,18 @@ CREATE TABLE channels (
     created_us bigint  NOT NULL
 );
 
+-- What a channel takes for a model, where that is not the model's own cost card. Only added to; kept when the
+-- channel goes. Of two that start together the later counts.
+CREATE TABLE offer_costs (
+    version    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    channel_id text   COLLATE "C" NOT NULL,
+    model      text   NOT NULL REFERENCES models,
+    starts_us  bigint NOT NULL,
+    cost_card  json,                                                    -- NULL: from here on the model's own counts
+    source     text   NOT NULL,
+    added_us   bigint NOT NULL
+);
+
 -- A channel's keys at its provider, sealed with the operator's secret key.
 CREATE TABLE channel_keys (
     id         text    COLLATE "C" PRIMARY KEY,
@@ -319,10 +331,13 @@ CREATE TRIGGER charges_are_append_only BEFORE UPDATE OR DELETE ON charges
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER prices_are_append_only BEFORE UPDATE OR DELETE ON price_versions
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER costs_are_append_only BEFORE UPDATE OR DELETE ON offer_costs
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER entries_stay BEFORE TRUNCATE ON entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER charges_stay BEFORE TRUNCATE ON charges FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER prices_stay BEFORE TRUNCATE ON price_versions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER costs_stay BEFORE TRUNCATE ON offer_costs FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- Partitions are made without any grant: the application reaches them through their tables only.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO farebox_app;
-REVOKE UPDATE, DELETE, TRUNCATE ON entries, charges, price_versions FROM farebox_app;
+REVOKE UPDATE, DELETE, TRUNCATE ON entries, charges, price_versions, offer_costs FROM farebox_app;

@@ -84,7 +84,7 @@ OUTPUT_TOKENS = frozenset({Meter.OUTPUT, Meter.REASONING, Meter.OUTPUT_AUDIO, Me
 
 TOKENS = INPUT_TOKENS | OUTPUT_TOKENS
 
-CACHED_TOKENS = (Meter.CACHED_INPUT, Meter.CACHED_AUDIO, Meter.CACHED_IMAGE)
+CACHED_TOKENS = frozenset({Meter.CACHED_INPUT, Meter.CACHED_AUDIO, Meter.CACHED_IMAGE})
 """What was read from a provider's cache: it does not count towards tokens per minute."""
 
 SUBUNITS: Mapping[Meter, int] = {

@@ -57,6 +57,16 @@ CREATE TABLE channels (
     created_us bigint  NOT NULL
 );
 
+CREATE TABLE offer_costs (
+    version    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    channel_id text   COLLATE "C" NOT NULL,
+    model      text   NOT NULL REFERENCES models,
+    starts_us  bigint NOT NULL,
+    cost_card  json,
+    source     text   NOT NULL,
+    added_us   bigint NOT NULL
+);
+
 CREATE TABLE channel_keys (
     id         text    COLLATE "C" PRIMARY KEY,
     channel_id text    COLLATE "C" NOT NULL REFERENCES channels ON DELETE CASCADE,
@@ -293,9 +303,12 @@ CREATE TRIGGER charges_are_append_only BEFORE UPDATE OR DELETE ON charges
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER prices_are_append_only BEFORE UPDATE OR DELETE ON price_versions
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER costs_are_append_only BEFORE UPDATE OR DELETE ON offer_costs
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER entries_stay BEFORE TRUNCATE ON entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER charges_stay BEFORE TRUNCATE ON charges FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER prices_stay BEFORE TRUNCATE ON price_versions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER costs_stay BEFORE TRUNCATE ON offer_costs FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 CREATE FUNCTION unix_us() RETURNS bigint LANGUAGE sql VOLATILE AS
     $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
@@ -318,6 +331,6 @@ DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'farebox_app') THEN
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO farebox_app;
-        REVOKE UPDATE, DELETE, TRUNCATE ON entries, charges, price_versions FROM farebox_app;
+        REVOKE UPDATE, DELETE, TRUNCATE ON entries, charges, price_versions, offer_costs FROM farebox_app;
     END IF;
 END $$;

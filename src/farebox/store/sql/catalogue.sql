@@ -21,6 +21,14 @@ SELECT version, model, starts_us, rate_card, cost_card, source FROM price_versio
 -- name: price_version
 SELECT version, model, starts_us, rate_card, cost_card, source FROM price_versions WHERE version = $1
 
+-- name: offer_costs
+SELECT version, channel_id, model, starts_us, cost_card, source FROM offer_costs
+ORDER BY model, channel_id, starts_us, version
+
+-- name: add_offer_cost
+INSERT INTO offer_costs (channel_id, model, starts_us, cost_card, source, added_us)
+VALUES ($1, $2, $3, $4, $5, unix_us())
+
 -- name: channels
 SELECT id, name, dialect, base_url, enabled, options FROM channels ORDER BY id
 
