@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from farebox.wire.anthropic.speech import ANTHROPIC_SPEECH
 from farebox.wire.chat.speech import Speech
 from farebox.wire.openai_chat_speech.speech import OPENAI_CHAT_SPEECH
 
 SPEECHES: Mapping[str, Speech] = {
+    "anthropic": ANTHROPIC_SPEECH,
     "openai_chat": OPENAI_CHAT_SPEECH,
 }

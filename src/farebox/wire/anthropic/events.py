@@ -143,6 +143,21 @@ def written(name: str, **fields: object) -> bytes:
     return event(name, _encode({"type": name, **fields}))
 
 
+def message_of(identifier: str, model: str) -> dict[str, object]:
+    """An answer that has only begun."""
+    id_ = identifier if identifier.startswith("msg_") else f"msg_{identifier or 'farebox'}"
+    return {
+        "id": id_,
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 0, "output_tokens": 0},
+    }
+
+
 def started_as(payload: bytes, model: str) -> bytes:
     """A `message_start` with the name asked for, all other fields as written."""
     fields = _read_fields(payload)

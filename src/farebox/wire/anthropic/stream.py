@@ -19,6 +19,7 @@ from farebox.wire.anthropic.events import (
     StreamEvent,
     ending,
     event,
+    message_of,
     read_event,
     started_as,
     tier_in,
@@ -138,21 +139,13 @@ class StreamMeter(PassingMeter):
         if self._ending is not None:
             return self.finish(charge, counted=counted) + MESSAGE_STOP
         shown = usage_shown(self.usage, counted, charge)
-        started = b"" if self._message_started else start_of("", self._model)
+        started = b"" if self._message_started else written("message_start", message=message_of("", self._model))
         closed = b"" if self._open is None else written("content_block_stop", index=self._open)
         return started + closed + _end_of(OUR_REASONS.get(reason, "end_turn"), shown) + MESSAGE_STOP
 
     def error_event(self, code: str, message: str) -> bytes:
         """A failure in the middle of a stream. Nothing follows it."""
         return event("error", errors.render("upstream_error", code, message))
-
-
-def start_of(id_: str, model: str) -> bytes:
-    """The event that begins a message of ours; what it used is known only at its end."""
-    message: dict[str, object] = {"id": id_ or "msg_farebox", "type": "message", "role": "assistant", "model": model}
-    message |= {"content": [], "stop_reason": None, "stop_sequence": None}
-    message["usage"] = {"input_tokens": 0, "output_tokens": 0}
-    return written("message_start", message=message)
 
 
 def _end_of(reason: str, usage: dict[str, object]) -> bytes:
