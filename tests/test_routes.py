@@ -32,8 +32,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1beta/models/{model}:batchEmbedContents": {"requests": [{"content": {"parts": [{"text": "Hello"}]}}]},
     "/v1/responses": {"model": "gpt-4o-mini", "input": "Hello"},
     "/v1/messages": {"model": "gpt-4o-mini", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]},
+    "/v1/completions": {"model": "gpt-4o-mini", "prompt": "Hello"},
+    "/v1/moderations": {"model": "text-embedding-3-small", "input": "Hello"},
+    "/v1/rerank": {"model": "text-embedding-3-small", "query": "Hello", "documents": ["Hello", "Bye"]},
 }
-"""A good body for every route that reaches a provider."""
+"""A good body for every route that reaches a provider, for a model with a price above zero."""
 CALLS = [dialect.path for dialect in DIALECTS]
 ADDRESSES = {
     path: path.replace("{model}", "text-embedding-3-small" if "mbed" in path else "gpt-4o-mini") for path in CALLS
@@ -113,7 +116,7 @@ def _code_of(answer: Answer) -> str:
 def test_no_other_route_reaches_a_provider_or_charges(gateway: Gateway, upstream: ScriptedUpstream, path: str) -> None:
     upstream.forget()
     who = gateway.customer(credits="1")
-    for address in (path, path + "x", path + "/v1/chat/completions"):
+    for address in (path, path + "x", path + "/x/v1/chat/completions"):
         gateway.get(address, who)
         for body in BODIES.values():
             gateway.post(address, who, body)

@@ -14,8 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from tests.support import anthropic_answers, responses_answers
-from tests.support import gemini_answers
+from tests.support import anthropic_answers, gemini_answers, responses_answers, small_answers
 from tests.support.script import Script, answer, events
 
 Json = dict[str, Any]
@@ -120,6 +119,8 @@ def suited_to(path: str, body: bytes) -> Script:
         return anthropic_answers.suited_to(body)
     if gemini_answers.is_gemini(path):
         return gemini_answers.suited_to(path, body)
+    if small_answers.is_small(path):
+        return small_answers.suited_to(path, asked)
     model = str(asked.get("model", "upstream-model"))
     if path.endswith("/embeddings"):
         given: Any = asked.get("input", "")

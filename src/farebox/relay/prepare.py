@@ -90,6 +90,7 @@ def prepare(ask: Ask, call: Call, known: Known, *, input_tokens: int | None = No
         return _mode_refused(priced.model.id, method)
     if price is None or isinstance(method, Unpriced):
         return _unpriced(priced.model.id)
+    call = call.sold_by(price.card.base_rates)
     if Meter.CALLS in price.card.base_rates:
         call = msgspec.structs.replace(call, units=(*call.units, (Meter.CALLS, 1)))  # a fee beside what is metered
     bounds = bounds_of(call, priced, input_tokens)
@@ -109,7 +110,7 @@ def bounds_of(call: Call, priced: PricedModel, input_tokens: int | None = None) 
     model = priced.model
     context = model.context_length or FALLBACK_CONTEXT
     most = call.input_most if input_tokens is None else input_tokens
-    at_most = call.at_most if not call.units else {**call.at_most, **dict(call.units)}
+    at_most = call.at_most if not call.units else {**dict(call.units), **call.at_most}
     limit = None if call.output_limit is None or not call.has_output else call.output_limit + call.output_extra
     return Bounds(
         input_tokens=context * call.input_rounds if most is None else most,

@@ -8,7 +8,7 @@ tokens, knows a price or does I/O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -102,6 +102,8 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Where input written to a prompt cache is counted, by the lifetime asked for."""
     units: tuple[tuple[Meter, int], ...] = ()
     """What is charged per request and not reported as usage (searches)."""
+    either: tuple[Meter, ...] = ()
+    """Meters a rate card prices the same work by, one or another: what a card has no price for is not counted."""
     service_tier: str | None = None
     """As asked for; None is the provider's default. The tier served is charged."""
     parameters: tuple[tuple[str, str], ...] = ()
@@ -117,6 +119,16 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Carries reasoning only the upstream key that made it can read: it is never tried elsewhere."""
     turn: Turn | None = None
     """Set for dialects whose answers have names that outlive them."""
+
+    def sold_by(self, priced: Collection[Meter]) -> Call:
+        """The call as a card with prices for these meters counts it; one that prices none of `either` as it is."""
+        unpriced = [meter for meter in self.either if meter not in priced]
+        if not unpriced or len(unpriced) == len(self.either):
+            return self
+        units = tuple([(meter, count) for meter, count in self.units if meter not in unpriced])
+        at_most = {**self.at_most, **dict.fromkeys(unpriced, 0)}
+        input_bytes = 0 if Meter.INPUT in unpriced else self.input_bytes
+        return msgspec.structs.replace(self, units=units, at_most=at_most, input_bytes=input_bytes)
 
     @property
     def input_most(self) -> int | None:

@@ -16,11 +16,15 @@ from farebox.tariff.meters import Usage
 from farebox.wire import (
     openai_answer,
     openai_chat,
+    openai_completion_answers,
+    openai_completions,
     openai_embeddings,
     openai_errors,
     openai_forward,
+    openai_moderations,
     openai_text,
     price_fields,
+    rerank,
     usage,
 )
 from farebox.wire.addresses import tidied
@@ -141,12 +145,64 @@ class OpenAIEmbeddings(_OpenAI):
     read_answer = staticmethod(openai_answer.read_embeddings)
 
 
+class OpenAICompletions(_OpenAI):
+    name = "openai_completions"
+    path = "/v1/completions"
+    resource = "chat"
+    convention = usage.OPENAI_CHAT
+    price_fields = price_fields.OPENAI_COMPLETIONS
+    parse = staticmethod(openai_completions.parse)
+    forward = staticmethod(openai_completions.forward)
+    text_of = staticmethod(openai_completions.completion_text)
+    tokens_beside_text = staticmethod(openai_completions.token_numbers)
+    read_answer = staticmethod(openai_completion_answers.read_answer)
+
+    def meter(self, call: Call) -> Meters:
+        return openai_completion_answers.CompletionMeter(call)
+
+
+class OpenAIModerations(_OpenAI):
+    name = "openai_moderations"
+    path = "/v1/moderations"
+    resource = "moderations"
+    convention = usage.OPENAI_EMBEDDINGS
+    price_fields = price_fields.OPENAI_MODERATIONS
+    parse = staticmethod(openai_moderations.parse)
+    text_of = staticmethod(openai_text.embeddings_text)
+    read_answer = staticmethod(openai_moderations.read_answer)
+
+    def tokens_beside_text(self, call: Call) -> int:
+        """None: a moderation has no template."""
+        return 0
+
+
+class Rerank(_OpenAI):
+    name = "rerank"
+    path = "/v1/rerank"
+    resource = "rerank"
+    convention = rerank.CONVENTION
+    price_fields = price_fields.RERANK
+    parse = staticmethod(rerank.parse)
+    text_of = staticmethod(rerank.text_of)
+    tokens_beside_text = staticmethod(rerank.tokens_beside_text)
+    read_answer = staticmethod(rerank.read_answer)
+
+
 OPENAI_CHAT: Dialect = OpenAIChat()
 OPENAI_EMBEDDINGS: Dialect = OpenAIEmbeddings()
 ANTHROPIC: Dialect = AnthropicMessages()
 OPENAI_RESPONSES: Dialect = OpenAIResponses()
 
-DIALECTS: tuple[Dialect, ...] = (OPENAI_CHAT, OPENAI_EMBEDDINGS, ANTHROPIC, OPENAI_RESPONSES, *gemini.ROUTES)
+DIALECTS: tuple[Dialect, ...] = (
+    OPENAI_CHAT,
+    OPENAI_EMBEDDINGS,
+    ANTHROPIC,
+    OPENAI_RESPONSES,
+    *gemini.ROUTES,
+    OpenAICompletions(),
+    OpenAIModerations(),
+    Rerank(),
+)
 """Every dialect spoken, one for each route that reaches a provider (d41)."""
 
 _BY_PATH = {dialect.path: dialect for dialect in DIALECTS}

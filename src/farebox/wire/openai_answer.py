@@ -53,7 +53,7 @@ def read_chat(body: bytes, call: Call) -> Answer | None:
         if choice.message is not None:
             output.add_delta(choice.message)
     return Answer(
-        body=_with_name(body, read.model, call.model),
+        body=with_name(body, read.model, call.model),
         usage=usage_in(read, body),
         finish_reasons={choice.index: choice.finish_reason for choice in read.choices if choice.finish_reason},
         service_tier=read.service_tier,
@@ -70,7 +70,7 @@ def read_embeddings(body: bytes, call: Call) -> Answer | None:
     if is_present(read.error) or bytes(memoryview(read.data)[:2]) in (b"", b"nu", b"[]"):
         return None
     return Answer(
-        body=_with_name(body, read.model, call.model),
+        body=with_name(body, read.model, call.model),
         usage=read.usage if is_present(read.usage) else None,
         finish_reasons={},
         service_tier=None,
@@ -78,8 +78,8 @@ def read_embeddings(body: bytes, call: Call) -> Answer | None:
     )
 
 
-def _with_name(body: bytes, upstream_model: str | None, model: str) -> bytes:
-    """Replace the name in place; written anew only if it stands in more than one place."""
+def with_name(body: bytes, upstream_model: str | None, model: str) -> bytes:
+    """The body under the name asked for: replaced in place, written anew only if it stands more than once."""
     if upstream_model is None or upstream_model == model:
         return body
     old = b'"model":' + msgspec.json.encode(upstream_model)

@@ -16,6 +16,7 @@ from farebox.wire.call import ABSENT, Fields, is_present, raw
 
 DONE = b"[DONE]"
 DONE_EVENT = b"data: [DONE]\n\n"
+EMPTY_DELTA: Mapping[str, object] = {"delta": {}, "logprobs": None}
 
 
 class Function(msgspec.Struct, gc=False):
@@ -72,6 +73,7 @@ class _Head(msgspec.Struct, gc=False):
     """What chunks of one stream have in common."""
 
     id: str = "chatcmpl-farebox"
+    object: str = "chat.completion.chunk"
     created: int = 0
     system_fingerprint: str | None = None
     service_tier: str | None = None
@@ -129,10 +131,11 @@ def without_usage(payload: bytes) -> bytes:
     return _changed(payload, {}, without=("usage",))
 
 
-def finish_chunk(first: bytes, *, model: str, indexes: Iterable[int], reason: str) -> bytes:
-    """A chunk that ends the given choices, in the likeness of the stream's first chunk."""
-    ended = Fields(delta=raw({}), logprobs=raw(None), finish_reason=raw(reason))
-    choices = [{"index": raw(index)} | ended for index in indexes]
+def finish_chunk(
+    first: bytes, *, model: str, indexes: Iterable[int], reason: str, piece: Mapping[str, object] = EMPTY_DELTA
+) -> bytes:
+    """A chunk that ends the given choices, in the likeness of the stream's first chunk; `piece` is empty output."""
+    choices = [{"index": index, **piece, "finish_reason": reason} for index in indexes]
     return _encode(_likeness(first, model) | {"choices": choices})
 
 
@@ -171,7 +174,7 @@ def _likeness(first: bytes, model: str) -> dict[str, object]:
         head = _read_head(first)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         head = _Head()
-    shape: dict[str, object] = {"id": head.id, "object": "chat.completion.chunk", "created": head.created}
+    shape: dict[str, object] = {"id": head.id, "object": head.object, "created": head.created}
     shape["model"] = model
     if head.service_tier is not None:
         shape["service_tier"] = head.service_tier

@@ -182,8 +182,10 @@ class StreamMeter:
         if self.finished:
             return self.finish(charge, counted=counted)
         indexes = [index for index in range(self._choices) if index not in self.finish_reasons]
-        ending = finish_chunk(self._first, model=self._model, indexes=indexes, reason=reason)
-        return _event(ending) + self._usage_event(charge, counted) + DONE_EVENT
+        return _event(self._finishing(indexes, reason)) + self._usage_event(charge, counted) + DONE_EVENT
+
+    def _finishing(self, indexes: list[int], reason: str) -> bytes:
+        return finish_chunk(self._first, model=self._model, indexes=indexes, reason=reason)
 
     def error_event(self, code: str, message: str) -> bytes:
         """A failure in the middle of a stream. No `[DONE]` follows it."""

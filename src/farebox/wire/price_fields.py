@@ -88,6 +88,31 @@ OPENAI_EMBEDDINGS: tuple[PriceField, ...] = (
     *(row for row in OPENAI_CHAT if row.treatment is Treatment.REFUSED),
 )
 
+OPENAI_COMPLETIONS: tuple[PriceField, ...] = (
+    _priced("prompt", "text by bytes; an array of token numbers counts one each; each prompt is answered"),
+    _priced("suffix", "counts as text"),
+    _priced("max_tokens", "bounds the output of each answer; 16 if not given"),
+    _priced("n", "multiplies the output; at most 128 answers together"),
+    _priced("echo", "a prompt shown again is no output"),
+    _priced("service_tier", "the tier asked for is held, the tier served is charged"),
+    _priced("prompt_cache_key", "reading a cache is never dearer than plain input"),
+    *(row for row in OPENAI_CHAT if row.treatment is Treatment.REFUSED),
+)
+
+OPENAI_MODERATIONS: tuple[PriceField, ...] = (
+    _priced("input", "text by bytes; images by formula"),
+    *(row for row in OPENAI_CHAT if row.treatment is Treatment.REFUSED),
+)
+
+RERANK: tuple[PriceField, ...] = (
+    _priced("query", "counts as text once for each document"),
+    _priced("documents", "count as text by bytes; a search for each hundred of them, long ones counted in parts"),
+    _priced("top_n", "no effect on usage"),
+    _priced("return_documents", "no effect on usage"),
+    _priced("max_tokens_per_doc", "cuts documents short; the whole of them is held"),
+    *(row for row in OPENAI_CHAT if row.treatment is Treatment.REFUSED),
+)
+
 SERVICE_TIERS = {"auto": "auto", "default": "default", "flex": "flex", "scale": "scale", "priority": "priority"}
 SERVICE_TIERS["fast"] = "priority"  # the provider's own alias: it answers `priority`
 SERVICE_TIERS["standard"] = "default"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.pure.wire.bodies import chat_call, written
 
 from farebox.tariff.meters import Meter, Usage, input_tokens, output_tokens
+from farebox.wire import rerank
 from farebox.wire.usage import (
     OPENAI_CHAT,
     OPENAI_EMBEDDINGS,
@@ -24,7 +25,13 @@ from farebox.wire.usage import (
 )
 
 SAMPLES = Path(__file__).parent / "samples"
-CONVENTIONS = {"openai_chat": OPENAI_CHAT, "openai_embeddings": OPENAI_EMBEDDINGS}
+CONVENTIONS = {
+    "openai_chat": OPENAI_CHAT,
+    "openai_embeddings": OPENAI_EMBEDDINGS,
+    "openai_completions": OPENAI_CHAT,
+    "openai_moderations": OPENAI_EMBEDDINGS,
+    "rerank": rerank.CONVENTION,
+}
 
 
 def samples() -> list[Any]:

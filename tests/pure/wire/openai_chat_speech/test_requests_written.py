@@ -67,7 +67,6 @@ def test_results_of_tools_come_first_and_their_media_after_them() -> None:
         ToolResult("b", (Document(Source(text="rain")),), is_error=True),
         ToolResult("c", (Text("x"), Text("y"))),
     )
-    texts = [{"type": "text", "text": "x"}, {"type": "text", "text": "y"}]
     url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     assert body(ChatRequest(messages=(Message(Role.USER, results),)))["messages"] == [
         {"role": "tool", "tool_call_id": "a", "content": "sun"},
