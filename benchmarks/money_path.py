@@ -100,7 +100,7 @@ class Course:
         accounts, keys = watch.time(f"{kind}: rows read", lambda: ledger_session.states_of(self._rows))
         batch = Batch(accounts, keys, self._rules, catalogue_version=1, boot=1)
         answers = watch.time(f"{kind}: decided", lambda: [batch.decide(command) for command in commands])
-        watch.time(f"{kind}: rows written", lambda: ledger_session.parts_of(batch))
+        watch.time(f"{kind}: rows written", lambda: [_encode(rows) for rows in ledger_session.parts_of(batch)[1]])
         for row in self._rows:
             _keep(row, batch)
         return answers

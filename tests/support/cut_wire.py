@@ -25,7 +25,7 @@ class Step(StrEnum):
 
     BEGIN = "BEGIN"
     LOCK = "FOR NO KEY UPDATE"
-    WRITE = "FROM catalogue_state) AS catalogue"
+    WRITE = "EXECUTE batch_"
     COMMIT = "COMMIT"
 
 

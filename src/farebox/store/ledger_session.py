@@ -14,13 +14,12 @@ import asyncpg
 import msgspec
 
 from farebox.admission.batch import AccountState, Batch, KeyState
-from farebox.faults import LawBroken, LedgerUnavailable
+from farebox.faults import LedgerUnavailable
 from farebox.ids import AccountId, KeyId
 from farebox.ledger.commands import LotBooks
 from farebox.store import ledger_rows, statements
 from farebox.store.postgres import GONE, Connection, connect_writer
 
-_PARTS = ("opened", "extended", "ended", "charged", "entered", "claimed", "completed", "freed", "kept")
 # A part whose rows must all have been there, or the batch decided on something that has changed.
 _COUNTED = frozenset({"opened", "extended", "ended", "charged", "entered", "claimed", "kept"})
 
@@ -29,6 +28,7 @@ Known = asyncpg.PostgresError
 
 
 _ROLLBACK_S = 2
+_COMMIT = "COMMIT AND CHAIN"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,7 +42,8 @@ class LedgerSession:
     def __init__(self, connection: Connection, boot: int) -> None:
         self._connection = connection
         self._sql = statements.load("ledger")
-        self._texts: dict[tuple[str, ...], str] = {}
+        self._prepared: dict[tuple[str, ...], str] = {}
+        """The names of prepared writing statements, by the parts they have."""
         self._chained = False
         self.boot = boot
 
@@ -88,7 +89,7 @@ class LedgerSession:
 
     async def commit(self) -> None:
         """Commit. A transaction in which a statement has failed is rolled back: `ChangedMeanwhile`."""
-        if await self._connection.execute("COMMIT AND CHAIN") != "COMMIT":
+        if await self._connection.execute(_COMMIT) != "COMMIT":
             raise ChangedMeanwhile("a statement of the transaction had failed")
 
     async def rollback(self) -> None:
@@ -136,10 +137,11 @@ class LedgerSession:
         """The catalogue's version, read after the locks were taken."""
         return await self._connection.fetchval(self._sql["catalogue_version"])
 
-    async def write(self, batch: Batch) -> int:
-        """All rows of a batch in one statement; returns the catalogue's version seen with them.
+    async def write(self, batch: Batch, *, seen: int | None = None) -> None:
+        """All rows of a batch in one statement, for the caller to commit.
 
-        Raises `ChangedMeanwhile` when a hold or an idempotency key was not as the batch knew it.
+        Raises `ChangedMeanwhile` when a hold or an idempotency key was not as the batch knew it, or the
+        catalogue is newer than `seen`, where that is given. What was written is then to be rolled back.
         """
         for account_id, lot in batch.writes.lots:
             await self._connection.execute(self._sql["write_lots"], *ledger_rows.lot_columns(account_id, lot))
@@ -147,25 +149,29 @@ class LedgerSession:
             await self._connection.execute(
                 self._sql["write_lapsing"], hold.account_id, hold.id, ledger_rows.lapsing_text(hold)
             )
-        return await self._write_parts(batch)
+        await self._run(await self._writing(batch, seen))
 
-    async def _write_parts(self, batch: Batch) -> int:
+    async def write_and_commit(self, batch: Batch, *, seen: int) -> None:
+        """The rows of a batch that saw no lots, and their commit, in one round trip. Raises as `write` and `commit`."""
+        if await self._run(f"{await self._writing(batch, seen)};{_COMMIT}") != "COMMIT":
+            raise ChangedMeanwhile("a statement of the transaction had failed")
+
+    async def _run(self, script: str) -> str:
+        try:
+            return await self._connection.execute(script)
+        except asyncpg.DivisionByZeroError as error:  # how the writing statement says it: plain SQL has no RAISE
+            raise ChangedMeanwhile("the books are not as the batch knew them") from error
+
+    async def _writing(self, batch: Batch, seen: int | None) -> str:
+        """The call of the writing statement for the parts that this batch needs, prepared when first used."""
         names, rows = parts_of(batch)
-        if not names:
-            return await self.catalogue_version()
-        row = await self._connection.fetchrow(self._text(names), *rows)
-        if row is None:
-            raise LawBroken(7, "the writing statement answered nothing")
-        for name in names:
-            if name in _COUNTED and row[name] != len(getattr(batch.writes, name)):
-                raise ChangedMeanwhile(name)
-        return row["catalogue"]
-
-    def _text(self, names: tuple[str, ...]) -> str:
-        known = self._texts.get(names)
-        if known is None:
-            known = self._texts[names] = _compose(self._sql, names)
-        return known
+        prepared = self._prepared.get(names)
+        if prepared is None:
+            prepared = self._prepared[names] = f"batch_{len(self._prepared)}"
+            await self._connection.execute(f"PREPARE {prepared} {_compose(self._sql, names)}")
+        texts = [_literal(_encode(each).decode()) for each in rows]
+        counted = sum([len(each) for name, each in zip(names, rows, strict=True) if name in _COUNTED])
+        return f"EXECUTE {prepared} ({','.join([*texts, str(counted), 'NULL' if seen is None else str(seen)])})"
 
     @property
     def connection(self) -> Connection:
@@ -196,19 +202,38 @@ def states_of(rows: Iterable[Any]) -> tuple[dict[AccountId, AccountState], dict[
     return accounts, keys
 
 
-def parts_of(batch: Batch) -> tuple[tuple[str, ...], list[str]]:
-    """Which parts of the writing statement the batch needs, and the rows of each as JSON."""
-    rows_of: dict[str, Sequence[object]] = {
-        "accounts": [ledger_rows.account_row(state) for state in batch.accounts.values() if state.changed],
-        "keys": [ledger_rows.key_row(state) for state in batch.keys.values() if state.changed],
-    }
-    rows_of |= {name: getattr(batch.writes, name) for name in _PARTS}
-    names = tuple(name for name, rows in rows_of.items() if rows)
-    return names, [_encode(rows_of[name]).decode() for name in names]
+def parts_of(batch: Batch) -> tuple[tuple[str, ...], list[Sequence[object]]]:
+    """Which parts of the writing statement the batch needs, and the rows of each."""
+    writes = batch.writes
+    rows_of: tuple[tuple[str, Sequence[object]], ...] = (
+        ("accounts", [ledger_rows.account_row(state) for state in batch.accounts.values() if state.changed]),
+        ("keys", [ledger_rows.key_row(state) for state in batch.keys.values() if state.changed]),
+        ("opened", writes.opened),
+        ("extended", writes.extended),
+        ("ended", writes.ended),
+        ("charged", writes.charged),
+        ("entered", writes.entered),
+        ("claimed", writes.claimed),
+        ("completed", writes.completed),
+        ("freed", writes.freed),
+        ("kept", writes.kept),
+    )
+    needed = [each for each in rows_of if each[1]]
+    return tuple([name for name, _ in needed]), [rows for _, rows in needed]
 
 
 def _compose(sql: Any, names: tuple[str, ...]) -> str:
-    """The writing statement of these parts; each part's rows are one parameter."""
+    """The writing statement of these parts, to be prepared: the rows of each, the rows that must have been
+    written together, and the newest catalogue the batch may have been decided with (or NULL)."""
     parts = ",\n".join(sql[f"part_{name}"].replace("$rows", f"${place}") for place, name in enumerate(names, 1))
-    counts = ", ".join(f"(SELECT count(*) FROM {name}_written) AS {name}" for name in names)  # noqa: S608 - names of our own parts
-    return f"WITH {parts}\nSELECT {counts}, (SELECT version FROM catalogue_state) AS catalogue"  # noqa: S608 - as above
+    counts = "".join(f" + (SELECT count(*) FROM {name}_written)" for name in names if name in _COUNTED)  # noqa: S608 - names of our own parts
+    check = sql["as_decided"].replace("$written", f"0{counts}").replace("$rows", f"${len(names) + 1}")
+    check = check.replace("$seen", f"${len(names) + 2}")
+    types = ", ".join(["json"] * len(names) + ["bigint", "bigint"])
+    return f"({types}) AS\n" + (f"WITH {parts}\n" if parts else "") + check
+
+
+def _literal(text: str) -> str:
+    """Text as a constant of SQL. With `standard_conforming_strings`, which the writer's connection sets, only the
+    quote itself means anything inside."""
+    return "'" + text.replace("'", "''") + "'"

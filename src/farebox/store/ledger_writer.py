@@ -72,7 +72,7 @@ class LedgerWriter:
         self._last_commit = 0.0
         self._clock_offset_us = 0
         self.catalogue_seen = 0
-        """The newest catalogue version that came with a write."""
+        """The newest catalogue version that a batch has met."""
         self.boot = 0
         """The number of this process among the living, stamped on its holds; another one after a lost lease."""
 
@@ -271,15 +271,24 @@ class LedgerWriter:
             desk = Batch(accounts, keys, self._rules(), catalogue_version=self.catalogue_seen, boot=session.boot)
             for waiting in batch:
                 waiting.decided = desk.decide(waiting.command)
-            if not self._is_news(await session.write(desk)):
+            self._last_commit = time.monotonic()
+            if await self._commit(session, desk):
                 break
-            await session.rollback()
-        self._last_commit = time.monotonic()
-        await session.commit()
         self._note_clock(accounts)
         self._observer.batch_committed(len(batch), time.monotonic() - started)
         for waiting in batch:
             self._resolve(waiting)
+
+    async def _commit(self, session: LedgerSession, desk: Batch) -> bool:
+        """Write and commit. False: nothing was, since the catalogue has become newer; decide again."""
+        try:
+            await session.write_and_commit(desk, seen=self.catalogue_seen)
+        except ChangedMeanwhile:
+            await session.rollback()
+            if self._is_news(await session.catalogue_version()):
+                return False
+            raise
+        return True
 
     async def _settle_alone(self, item: Waiting | Solo) -> None:
         session = await self._connected()
@@ -304,7 +313,7 @@ class LedgerWriter:
             self._let_go(waiting)
 
     def _is_news(self, version: int) -> bool:
-        """The write saw a catalogue newer than any before: requests worked out on older ones look again."""
+        """Whether the catalogue is newer than any seen before: requests worked out on older ones look again."""
         news = version > self.catalogue_seen
         self.catalogue_seen = max(version, self.catalogue_seen)
         return news
@@ -320,6 +329,7 @@ class LedgerWriter:
         if self._session is None:
             async with asyncio.timeout(ATTEMPT_S):
                 self._session = await LedgerSession.open(self._dsn, self._boot_id)
+                self._is_news(await self._session.catalogue_version())
             self.boot = self._session.boot
         return self._session
 

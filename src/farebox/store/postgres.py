@@ -34,6 +34,7 @@ _WRITER_SESSION = _SESSION | {
     "enable_mergejoin": "off",
     "enable_seqscan": "off",
     "synchronous_commit": "on",
+    "standard_conforming_strings": "on",
 }
 
 GONE = (

@@ -1,6 +1,8 @@
-The statements of the group-commit ledger writer. One locking read, one writing statement built from
-the parts below (only those a batch needs), one commit. The rows of a part are one JSON parameter: an
-array for each column costs the driver more than all the deciding.
+The statements of the group-commit ledger writer. One locking read; one writing statement built from
+the parts below (only those a batch needs), sent together with its commit. The rows of a part are one
+JSON parameter: an array for each column costs the driver more than all the deciding. The statement ends
+with `as_decided`, which fails, and so keeps the commit behind it from happening, when fewer rows were
+there than the batch decided on, or prices have changed since.
 
 -- name: lock_accounts_and_keys
 SELECT locked.*, unix_us() AS clock_us
@@ -155,6 +157,9 @@ kept_written AS (
         AS u (account_id text, hold_id text, fingerprint text, sealed text, expires_us bigint)
     RETURNING 1
 )
+
+-- name: as_decided
+SELECT 1 / ($written = $rows AND ($seen IS NULL OR (SELECT version FROM catalogue_state) <= $seen))::integer
 
 -- name: write_lots
 INSERT INTO lots (account_id, id, category, amount, created_us, priority, expires_us, refundable_until_us,
