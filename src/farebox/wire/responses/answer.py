@@ -55,6 +55,16 @@ class Part(msgspec.Struct, gc=False):
     refusal: str | None = None
 
 
+class Google(msgspec.Struct, gc=False):
+    thought_signature: str | None = None
+
+
+class Extra(msgspec.Struct, gc=False):
+    """Where Google's compatible endpoint puts what it wants back with a tool call."""
+
+    google: Google | None = None
+
+
 class OutputItem(msgspec.Struct, gc=False):
     """An output item, what of it is counted or translated."""
 
@@ -70,6 +80,7 @@ class OutputItem(msgspec.Struct, gc=False):
     result: str | None = None
     output_format: str | None = None
     code: str | None = None
+    extra_content: Extra | None = None
 
 
 response_decoder = msgspec.json.Decoder(Response)
