@@ -137,11 +137,10 @@ class LedgerSession:
         """The catalogue's version, read after the locks were taken."""
         return await self._connection.fetchval(self._sql["catalogue_version"])
 
-    async def write(self, batch: Batch, *, seen: int | None = None) -> None:
+    async def write(self, batch: Batch) -> None:
         """All rows of a batch in one statement, for the caller to commit.
 
-        Raises `ChangedMeanwhile` when a hold or an idempotency key was not as the batch knew it, or the
-        catalogue is newer than `seen`, where that is given. What was written is then to be rolled back.
+        Raises `ChangedMeanwhile` when a hold or an idempotency key was not as the batch knew it: roll back.
         """
         for account_id, lot in batch.writes.lots:
             await self._connection.execute(self._sql["write_lots"], *ledger_rows.lot_columns(account_id, lot))
@@ -149,10 +148,13 @@ class LedgerSession:
             await self._connection.execute(
                 self._sql["write_lapsing"], hold.account_id, hold.id, ledger_rows.lapsing_text(hold)
             )
-        await self._run(await self._writing(batch, seen))
+        await self._run(await self._writing(batch))
 
     async def write_and_commit(self, batch: Batch, *, seen: int) -> None:
-        """The rows of a batch that saw no lots, and their commit, in one round trip. Raises as `write` and `commit`."""
+        """The rows of a batch that saw no lots, and their commit, in one round trip.
+
+        Raises as `write` and `commit` do, and `ChangedMeanwhile` also when the catalogue is newer than `seen`.
+        """
         if await self._run(f"{await self._writing(batch, seen)};{_COMMIT}") != "COMMIT":
             raise ChangedMeanwhile("a statement of the transaction had failed")
 
@@ -162,13 +164,14 @@ class LedgerSession:
         except asyncpg.DivisionByZeroError as error:  # how the writing statement says it: plain SQL has no RAISE
             raise ChangedMeanwhile("the books are not as the batch knew them") from error
 
-    async def _writing(self, batch: Batch, seen: int | None) -> str:
+    async def _writing(self, batch: Batch, seen: int | None = None) -> str:
         """The call of the writing statement for the parts that this batch needs, prepared when first used."""
         names, rows = parts_of(batch)
         prepared = self._prepared.get(names)
         if prepared is None:
-            prepared = self._prepared[names] = f"batch_{len(self._prepared)}"
+            prepared = f"batch_{len(self._prepared)}"
             await self._connection.execute(f"PREPARE {prepared} {_compose(self._sql, names)}")
+            self._prepared[names] = prepared
         texts = [_literal(_encode(each).decode()) for each in rows]
         counted = sum([len(each) for name, each in zip(names, rows, strict=True) if name in _COUNTED])
         return f"EXECUTE {prepared} ({','.join([*texts, str(counted), 'NULL' if seen is None else str(seen)])})"
