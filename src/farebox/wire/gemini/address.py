@@ -32,7 +32,7 @@ class Address(NamedTuple):
 
 def read_address(path: str) -> Address | None:
     """The model and the action of a path, such as `/v1beta/models/gemini-2.5-flash:generateContent`."""
-    rest, colon, action = path.rpartition(":")
+    rest, colon, action = path.partition("?")[0].rpartition(":")
     if not colon or action not in ACTIONS:
         return None
     for prefix in PREFIXES:

@@ -232,16 +232,36 @@ def usage_shown(reported: msgspec.Raw | None, counted: Usage | None, charge: str
 
 
 def usage_written(usage: Usage) -> dict[str, object]:
-    """Disjoint meters in the provider's words, zeros left out as it does."""
+    """Disjoint meters in the provider's words; details and parts that are zero are left out, as it does."""
     prompt, made, thoughts = input_tokens(usage), output_tokens(usage), usage.get(Meter.REASONING, 0)
-    written = {
-        "promptTokenCount": prompt,
-        "candidatesTokenCount": made - thoughts,
-        "totalTokenCount": prompt + made,
-    }
     cached = sum([usage.get(meter, 0) for meter in CACHED_TOKENS])
-    beside = {"cachedContentTokenCount": cached, "thoughtsTokenCount": thoughts}
-    return {**written, **{name: count for name, count in beside.items() if count}}
+    beside: dict[str, object] = {
+        "cachedContentTokenCount": cached,
+        "thoughtsTokenCount": thoughts,
+        "promptTokensDetails": _details(usage, _IN, prompt),
+        "cacheTokensDetails": _details(usage, _CACHED, cached),
+        "candidatesTokensDetails": _details(usage, _OUT, made - thoughts),
+    }
+    written = {"promptTokenCount": prompt, "candidatesTokenCount": made - thoughts, "totalTokenCount": prompt + made}
+    return {**written, **{name: stated for name, stated in beside.items() if stated}}
+
+
+_IN = {
+    "IMAGE": (Meter.INPUT_IMAGE, Meter.CACHED_IMAGE),
+    "AUDIO": (Meter.INPUT_AUDIO, Meter.CACHED_AUDIO),
+    "VIDEO": (Meter.INPUT_VIDEO,),
+}
+_CACHED = {"IMAGE": (Meter.CACHED_IMAGE,), "AUDIO": (Meter.CACHED_AUDIO,)}
+_OUT = {"IMAGE": (Meter.OUTPUT_IMAGE,), "AUDIO": (Meter.OUTPUT_AUDIO,), "VIDEO": (Meter.OUTPUT_VIDEO,)}
+
+
+def _details(usage: Usage, media: Mapping[str, tuple[Meter, ...]], whole: int) -> list[dict[str, object]]:
+    """By modality, where there is any but text."""
+    counts = {name: sum([usage.get(meter, 0) for meter in meters]) for name, meters in media.items()}
+    if not any(counts.values()):
+        return []
+    counts = {"TEXT": whole - sum(counts.values()), **counts}
+    return [{"modality": name, "tokenCount": count} for name, count in counts.items() if count]
 
 
 def _read_leniently(payload: bytes) -> Chunk | None:

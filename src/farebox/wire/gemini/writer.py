@@ -1,0 +1,162 @@
+"""Writes answers of the neutral form as Gemini's, streamed and whole.
+
+Events enter in the order they were produced; whole server-sent events leave. A call of a function is one part, so it
+waits for the last piece of its arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from farebox.tariff.meters import Usage
+from farebox.wire.call import Call
+from farebox.wire.chat.events import (
+    ChatEvent,
+    Ended,
+    ImageMade,
+    RefusalDelta,
+    Started,
+    StopReason,
+    TextDelta,
+    ThinkingDelta,
+    ToolArguments,
+    ToolStart,
+)
+from farebox.wire.chat.speech import Whole
+from farebox.wire.gemini import errors
+from farebox.wire.gemini.chunks import usage_written
+from farebox.wire.gemini.write_contents import arguments
+
+Part = dict[str, Any]
+
+_REASONS = {
+    StopReason.LENGTH: "MAX_TOKENS",
+    StopReason.CONTENT_FILTER: "SAFETY",
+    StopReason.REFUSAL: "SAFETY",
+}
+"""Everything else is `STOP`."""
+_encode = msgspec.json.Encoder().encode
+_OPENING = b'data: {"candidates":[{"content":{"parts":['
+_NOTHING = b'{"text":""}'
+_OVER = Ended(StopReason.STOP)
+
+
+class ChunkWriter:
+    """One stream of chunks for the client that made `call`."""
+
+    __slots__ = ("_called", "_model", "_pieces", "_tail")
+
+    def __init__(self, call: Call) -> None:
+        self._model = call.model
+        self._tail = _tail_of(call.model, "")
+        self._called: ToolStart | None = None
+        self._pieces: list[str] = []
+
+    def write(self, event: ChatEvent) -> bytes:
+        """The chunk for an event. What this dialect has no word for (another's signature) is left out."""
+        match event:
+            case ToolArguments(text=text):
+                self._pieces.append(text)
+                return b""
+            case TextDelta(text=text) | RefusalDelta(text=text):
+                return self._before() + self._chunk(b'{"text":' + _encode(text) + b"}")
+            case ThinkingDelta(text=text):
+                return self._before() + self._chunk(b'{"text":' + _encode(text) + b',"thought":true}')
+            case ToolStart():
+                before = self._before()
+                self._called = event
+                return before
+            case ImageMade():
+                return self._before() + self._chunk(_encode(_image(event)))
+            case Started(id=identifier):
+                self._tail = _tail_of(self._model, identifier)
+                return b""
+            case _:
+                return b""
+
+    def finish(self, ended: Ended, usage: Usage, charge: str | None) -> bytes:
+        """The call that is still open, then the chunk with the reason, the usage and the charge."""
+        shown = usage_written(usage) | ({} if charge is None else {"cost": charge})
+        reason = _encode(_REASONS.get(ended.reason, "STOP"))
+        ending = b'],"role":"model"},"finishReason":' + reason + b',"index":0}],"usageMetadata":' + _encode(shown)
+        return self._before() + _OPENING + _NOTHING + ending + self._tail
+
+    def error_event(self, code: str, message: str) -> bytes:
+        """A failure in the middle."""
+        return b"data: " + errors.render("upstream_error", code, message) + b"\n\n"
+
+    def _before(self) -> bytes:
+        """The call whose arguments are whole now."""
+        if self._called is None:
+            return b""
+        part = _call(self._called, "".join(self._pieces))
+        self._called, self._pieces = None, []
+        return self._chunk(_encode(part))
+
+    def _chunk(self, part: bytes) -> bytes:
+        return _OPENING + part + b'],"role":"model"},"index":0}]' + self._tail
+
+
+def write_whole(call: Call, whole: Whole, usage: Usage) -> bytes:
+    """The body of an answer that is not streamed."""
+    identifier = next((event.id for event in whole.events if isinstance(event, Started)), "")
+    candidate = {
+        "content": {"parts": _parts(whole.events) or [{"text": ""}], "role": "model"},
+        "finishReason": _REASONS.get(whole.ended.reason, "STOP"),
+        "index": 0,
+    }
+    shown = usage_written(usage)
+    if whole.service_tier is not None:
+        shown["serviceTier"] = whole.service_tier
+    body: dict[str, object] = {"candidates": [candidate], "usageMetadata": shown, "modelVersion": call.model}
+    return _encode(body | ({"responseId": identifier} if identifier else {}))
+
+
+def _parts(events: Iterable[ChatEvent]) -> list[Part]:
+    """The parts of a whole answer: pieces of one kind that follow one another are one part."""
+    parts: list[Part] = []
+    called: ToolStart | None = None
+    pieces: list[str] = []
+    for event in (*events, _OVER):
+        if isinstance(event, ToolArguments):
+            pieces.append(event.text)
+            continue
+        if called is not None:
+            parts.append(_call(called, "".join(pieces)))
+        called, pieces = (event, []) if isinstance(event, ToolStart) else (None, [])
+        match event:
+            case TextDelta(text=text) | RefusalDelta(text=text):
+                _append(parts, text, thought=False)
+            case ThinkingDelta(text=text):
+                _append(parts, text, thought=True)
+            case ImageMade():
+                parts.append(_image(event))
+            case _:
+                pass
+    return parts
+
+
+def _append(parts: list[Part], text: str, *, thought: bool) -> None:
+    last = parts[-1] if parts else {}
+    if "text" in last and last.get("thought", False) is thought:
+        last["text"] += text
+    else:
+        parts.append({"text": text} | ({"thought": True} if thought else {}))
+
+
+def _call(start: ToolStart, written: str) -> Part:
+    part: Part = {"functionCall": {"id": start.id, "name": start.name, "args": arguments(written)}}
+    return part if start.signature is None else part | {"thoughtSignature": start.signature}
+
+
+def _image(image: ImageMade) -> Part:
+    return {"inlineData": {"mimeType": image.media_type, "data": image.base64}}
+
+
+def _tail_of(model: str, identifier: str) -> bytes:
+    """What all chunks of a stream end with."""
+    named = {"modelVersion": model} | ({"responseId": identifier} if identifier else {})
+    return b"," + _encode(named)[1:] + b"\n\n"
