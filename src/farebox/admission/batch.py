@@ -12,7 +12,6 @@ changes nothing; the store loads the account's lots and open holds and asks agai
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from farebox.admission.admit import admit, extend, reserve, settle
 from farebox.admission.budgets import Announcement
@@ -72,20 +71,17 @@ class AccountState:
 
 
 class KeyState:
-    __slots__ = ("changed", "gate")
+    """One locked key, and its gates together with those of its account once a command has needed them."""
+
+    __slots__ = ("changed", "gate", "gates")
 
     def __init__(self, gate: KeyGate) -> None:
         self.gate = gate
+        self.gates: Gates | None = None
         self.changed = False
 
 
-class _HowEnded(NamedTuple):
-    """What a charge row says of an end, beside its amounts."""
-
-    kind: str
-    ended: HoldEnd
-    stamp: str
-    receipt: str
+_CAPTURED = HoldEnd.CAPTURED
 
 
 class Batch:
@@ -196,7 +192,7 @@ class Batch:
             return NeedsLots(hold.account_id)
         settlement = machine.capture(account.books, hold, command.amount, account.lots)
         announcements = self._settle(account, key, _ended(hold, command.amount, command.tokens_used))
-        self._note_end(command.open, settlement, account, command.stamp, command.receipt)
+        self._note_end(command, settlement, account)
         if command.keyed:
             self.writes.completed.append(HoldOf(hold.account_id, hold.id))
         if command.kept is not None:
@@ -211,7 +207,7 @@ class Batch:
         end = machine.void if command.ended is HoldEnd.VOIDED else machine.expire_hold
         settlement = end(account.books, hold, account.lots)
         announcements = self._settle(account, key, _ended(hold, 0, 0))
-        self._note_end(command.open, settlement, account, command.stamp, command.receipt)
+        self._note_end(command, settlement, account)
         if command.keyed:
             self.writes.freed.append(HoldOf(hold.account_id, hold.id))
         return _answer(account, settlement, announcements)
@@ -221,20 +217,23 @@ class Batch:
         settlement = machine.late_charge(account.books, hold.id, command.amount)
         late = GateSettlement(hold.opened_us, 0, command.tokens_used, Nano(0), command.amount, late=True)
         announcements = self._settle(account, key, late)
-        how = _HowEnded("late", HoldEnd.CAPTURED, command.stamp, command.receipt)
-        self._note_charge(command.open, settlement, how, account.now_us)
+        self._note_charge(command, settlement, "late", account.now_us)
         self._note_entries(account, settlement.effects, None)
         return _answer(account, settlement, announcements)
 
     def _settle(self, account: AccountState, key: KeyState, ended: GateSettlement) -> tuple[Announcement, ...]:
         account.changed = key.changed = True
-        return tuple(settle(self._gates(account, key), ended, now_us=account.now_us))
+        told = settle(self._gates(account, key), ended, now_us=account.now_us)
+        return tuple(told) if told else ()
 
     def _gates(self, account: AccountState, key: KeyState) -> Gates:
-        tier = self._tiers.get(account.gate.tier)
-        if tier is None:
-            raise LawBroken(6, f"the tier {account.gate.tier} of {account.gate.id} is unknown")
-        return Gates(account.gate, key.gate, account.books, tier, self._rules)
+        """The gates of a command; those of a key are made once a batch."""
+        if key.gates is None:
+            tier = self._tiers.get(account.gate.tier)
+            if tier is None:
+                raise LawBroken(6, f"the tier {account.gate.tier} of {account.gate.id} is unknown")
+            key.gates = Gates(account.gate, key.gate, account.books, tier, self._rules)
+        return key.gates
 
     # Rows -----------------------------------------------------------------------------------
 
@@ -256,33 +255,30 @@ class Batch:
             claimed = ClaimedRow(hold.account_id, claim.key, claim.fingerprint, hold.id, hold.opened_us)
             self.writes.claimed.append(claimed)
 
-    def _note_end(
-        self, ended: OpenHold, settlement: Settlement, account: AccountState, stamp: str, receipt: str
-    ) -> None:
-        hold = ended.hold
-        self.writes.ended.append(EndedRow(hold.account_id, hold.id, ended.revision))
-        how = _HowEnded("end", settlement.end or HoldEnd.CAPTURED, stamp, receipt)
-        self._note_charge(ended, settlement, how, account.now_us)
+    def _note_end(self, command: Capture | Void, settlement: Settlement, account: AccountState) -> None:
+        hold = command.open.hold
+        self.writes.ended.append(EndedRow(hold.account_id, hold.id, command.open.revision))
+        self._note_charge(command, settlement, "end", account.now_us)
         self.note(account, settlement.effects)
 
-    def _note_charge(self, open_hold: OpenHold, settlement: Settlement, how: _HowEnded, now_us: int) -> None:
-        hold = open_hold.hold
+    def _note_charge(self, command: Capture | Void, settlement: Settlement, kind: str, now_us: int) -> None:
+        hold = command.open.hold
         row = ChargedRow(
             hold.account_id,
             hold.id,
-            how.kind,
-            how.ended,
-            how.stamp,
+            kind,
+            settlement.end or _CAPTURED,
+            command.stamp,
             hold.key_id,
-            open_hold.model,
-            hold.amount if how.kind == "end" else 0,
+            command.open.model,
+            0 if settlement.end is None else hold.amount,
             settlement.charge,
             settlement.from_held,
             settlement.from_available,
             settlement.shortfall,
             hold.opened_us,
             now_us,
-            how.receipt,
+            command.receipt,
         )
         self.writes.charged.append(row)
 

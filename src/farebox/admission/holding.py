@@ -60,9 +60,8 @@ def largest_output(request: AdmissionRequest) -> int:
     """The most output the request can be charged for; 0 where output has no price."""
     if request.output_numerator == 0:
         return 0
-    if request.output_limit is None:
-        return request.output_max
-    return min(request.output_limit, request.output_max)
+    limit, most = request.output_limit, request.output_max
+    return most if limit is None or limit > most else limit
 
 
 def covered_output(request: AdmissionRequest, amount: int) -> int:
@@ -79,7 +78,8 @@ def spendable(gates: Gates, request: AdmissionRequest, so_far: SoFar) -> int:
     """What the request may (further) hold: the least that any limit on money leaves. Never below zero."""
     key, account = gates.key, gates.account
     if key.cap is None and not key.budgets and not account.budgets and request.ceiling is None:
-        return max(0, gates.books.available)
+        available = gates.books.available
+        return available if available > 0 else 0
     return max(0, min(limit.left for limit in _money_limits(gates, request, so_far)))
 
 

@@ -143,7 +143,7 @@ def _exceeded(limit: str, words: str, wait_s: int, *, retry_helps: bool = True) 
 
 def _rate(limit: int | None, windows: Windows) -> RateNow:
     used = windows.requests_minute
-    remaining = None if limit is None else max(0, limit - used)
+    remaining = None if limit is None else limit - used if limit > used else 0
     return RateNow(limit, remaining, used, -(-windows.minute_empty_us // 1_000_000))
 
 

@@ -14,6 +14,7 @@ from farebox.admission.limits import Windows
 from farebox.ids import AccountId, KeyId
 from farebox.ledger.commands import Books
 from farebox.money import Nano
+from farebox.tariff.billing_mode import BillingMode
 
 
 class Period(StrEnum):
@@ -120,7 +121,7 @@ class KeyGate(msgspec.Struct):
     models: frozenset[str] = frozenset()
     """Model ids allowed (aliases resolved); empty allows every model."""
     ip_ranges: tuple[str, ...] = ()
-    billing_mode: str = "pay_per_use_priority"
+    billing_mode: BillingMode = BillingMode.PAY_PER_USE_PRIORITY
     on_low_credits: OnLowCredits = OnLowCredits.CLAMP
     limits: Limits = UNLIMITED
     """The key's own, lower limits."""

@@ -99,7 +99,7 @@ class Lapse(msgspec.Struct, frozen=True):
     amount: Nano
 
 
-class Hold(msgspec.Struct, frozen=True):
+class Hold(msgspec.Struct, frozen=True, gc=False):
     """An open hold. Its end is its charge row; ended holds never change."""
 
     id: HoldId
@@ -167,7 +167,7 @@ class LotBooks(msgspec.Struct):
     """Every open hold of the account, oldest first."""
 
 
-class Effects(msgspec.Struct):
+class Effects(msgspec.Struct, gc=False):
     """What a move changed besides the books: rows for the store to write in the same transaction."""
 
     # msgspec copies empty defaults; a typed factory would cost ten times as much, twice a request.

@@ -53,6 +53,10 @@ HOLD_TRANSITIONS: Mapping[HoldEnd | None, frozenset[HoldEnd]] = {
 """The life of a hold (Law 2): `None` is open; every end is final."""
 
 
+_CAPTURE = Move.CAPTURE
+"""Bound once: reading a member from its class costs as much as a comparison of amounts, several times a request."""
+
+
 class Settlement(msgspec.Struct, frozen=True, gc=False):
     """How a hold ended, or a late charge was paid. Amounts in nanocredits, none negative."""
 
@@ -138,8 +142,8 @@ def _end(books: Books, hold: Hold, charge: int, end: HoldEnd, lots: LotBooks | N
     spent = from_held + from_available
 
     posting = Posting(books, MoveId("mov_" + hold.id[5:]), Effects(), hold.id)
-    posting.write(Move.CAPTURE, CHARGED, spent)
-    posting.write(Move.CAPTURE, UNCOVERED, shortfall)
+    posting.write(_CAPTURE, CHARGED, spent)
+    posting.write(_CAPTURE, UNCOVERED, shortfall)
     books.held -= amount
     books.available -= from_available
     burned = lapsed = 0

@@ -59,7 +59,7 @@ ROUTES: Mapping[Move, frozenset[Route]] = {
 """Every move and the only routes its entries may take."""
 
 
-class Posting(msgspec.Struct):
+class Posting(msgspec.Struct, gc=False):
     """One move being written. Its first entry adds one to the account's version; a move without entries adds none."""
 
     books: Books

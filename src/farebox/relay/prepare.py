@@ -7,8 +7,6 @@ of it can be done again when the key or the catalogue turns out to be newer.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from farebox.admission.access import check_caller, check_model
@@ -17,7 +15,7 @@ from farebox.admission.state import AdmissionRequest, Tier
 from farebox.relay.ask import Ask
 from farebox.store.catalogue import PricedModel, PriceVersion, Snapshot
 from farebox.store.keyring import KeyView
-from farebox.tariff.billing_mode import BillingMode, ModeRefusal, choose
+from farebox.tariff.billing_mode import ModeRefusal, choose
 from farebox.tariff.compiled import Method, Unpriced
 from farebox.tariff.conditions import Prospect
 from farebox.tariff.estimate import Bounds, Estimate, NotCovered, estimate
@@ -32,9 +30,10 @@ CLOCK_SLACK_US = 60_000_000
 
 _ANY_TIER = None
 _STANDARD: frozenset[str | None] = frozenset({None, "default", "standard"})
+_NO_PARAMETERS: dict[str, str | None] = {}
 
 
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What a request is worked out on: the key and the catalogue as last read, and about what time it is."""
 
     view: KeyView
@@ -85,7 +84,7 @@ def prepare(ask: Ask, call: Call, known: Known, *, input_tokens: int | None = No
     if refusal is not None:
         return refusal
     price = priced.price_at(now_us)
-    method = Unpriced(None) if price is None else choose(BillingMode(view.key.billing_mode), price.card)
+    method = Unpriced(None) if price is None else choose(view.key.billing_mode, price.card)
     if isinstance(method, ModeRefusal):
         return _mode_refused(priced.model.id, method)
     if price is None or isinstance(method, Unpriced):
@@ -125,15 +124,12 @@ def bounds_of(call: Call, priced: PricedModel, input_tokens: int | None = None) 
 def prospect_of(call: Call, now_us: int) -> Prospect:
     """What is known of the circumstances before the work: the tier asked for is held, and the standard one."""
     asked = call.service_tier
-    tiers = _ANY_TIER if asked == "auto" else _STANDARD | {asked}
-    return Prospect(
-        service_tiers=tiers,
-        span_us=(now_us - CLOCK_SLACK_US, now_us + CLOCK_SLACK_US),
-        parameters=dict(call.parameters),
-    )
+    tiers = _STANDARD if asked is None else _ANY_TIER if asked == "auto" else _STANDARD | {asked}
+    span_us = (now_us - CLOCK_SLACK_US, now_us + CLOCK_SLACK_US)
+    return Prospect(False, tiers, span_us, dict(call.parameters) if call.parameters else _NO_PARAMETERS)
 
 
-class _Facts(NamedTuple):
+class _Facts(msgspec.Struct, frozen=True, gc=False):
     """What was worked out of a call."""
 
     priced: PricedModel
@@ -142,7 +138,7 @@ class _Facts(NamedTuple):
 
 
 def _admission(ask: Ask, call: Call, view: KeyView, facts: _Facts) -> AdmissionRequest:
-    priced, worst, bounds = facts
+    priced, worst, bounds = facts.priced, facts.worst, facts.bounds
     extends = call.stream and worst.output_numerator > 0 and priced.model.reasoning is not Reasoning.INVISIBLE
     return AdmissionRequest(
         model=priced.model.id,

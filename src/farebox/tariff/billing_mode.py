@@ -32,6 +32,7 @@ HYBRID_REASONS = (
     "compatibility problems with clients that expect one way of billing",
 )
 
+_HYBRID = BillingMode.HYBRID
 _BY_TOKENS, _BY_CALL = frozenset({Method.TOKENS}), frozenset({Method.CALL})
 _BOTH = _BY_TOKENS | _BY_CALL
 
@@ -77,7 +78,7 @@ def choose(mode: BillingMode, card: CompiledCard) -> Method | ModeRefusal | Unpr
 
 def check_mode(mode: BillingMode) -> ModeRefusal | None:
     """Whether a key may be given this mode: every one but `hybrid`, which is refused with its reasons."""
-    if mode is BillingMode.HYBRID:
+    if mode is _HYBRID:
         return ModeRefusal(ModeProblem.NOT_APPLICABLE, mode, (), RECOMMENDED, HYBRID_REASONS)
     return None
 

@@ -26,6 +26,8 @@ from farebox.tariff.worst_case import worst_prices
 TYPICAL_OUTPUT_TOKENS = 500
 """The output a quote calls likely, per choice, where the limits allow it."""
 
+_BY_CALL = Method.CALL
+
 TEXT_ONLY: Mapping[Meter, int] = {
     Meter.INPUT_AUDIO: 0,
     Meter.CACHED_AUDIO: 0,
@@ -106,7 +108,7 @@ def estimate(
     `Unpriced` where any meter that could be counted could turn out to have no price (Law 10).
     """
     worst = worst_prices(card, prospect, bounds.input_tokens)
-    if method is Method.CALL:
+    if method is _BY_CALL:
         return _of_call(worst, bounds, factor)
     line = _line(worst, bounds)
     if isinstance(line, Unpriced):

@@ -49,6 +49,7 @@ class Factor(msgspec.Struct, frozen=True, gc=False):
 
 
 ONE = Factor()
+_BY_TOKENS = Method.TOKENS
 
 
 class UsageSource(StrEnum):
@@ -164,7 +165,7 @@ def decode_charge(stored: bytes | str) -> Charge:
 
 
 def _amount(prices: Prices, basis: Basis, factor: Factor) -> Nano | Unpriced:
-    if basis.method is Method.TOKENS:
+    if basis.method is _BY_TOKENS:
         amount = _by_meter(prices, basis.usage, factor)
     else:
         amount = _by_call(prices, basis.units, factor)
@@ -194,15 +195,14 @@ def _within(amount: Nano, at_most: Nano | None) -> Nano:
 
 
 def _lines(prices: Prices, basis: Basis, multiplier: str) -> tuple[Line, ...]:
-    if basis.method is Method.CALL:
+    if basis.method is not _BY_TOKENS:
         return (Line(Meter.CALLS, basis.units, prices.call_written, 1, multiplier, prices.call_unit),)
-    return tuple(
-        [
-            Line(meter, quantity, *prices.written[meter], multiplier)
-            for meter, quantity in basis.usage.items()
-            if quantity
-        ]
-    )
+    lines: list[Line] = []
+    for meter, quantity in basis.usage.items():
+        if quantity:
+            price, per = prices.written[meter]
+            lines.append(Line(meter, quantity, price, per, multiplier))
+    return tuple(lines)
 
 
 _encoder = msgspec.json.Encoder()
