@@ -8,9 +8,11 @@ from typing import Annotated
 import msgspec
 import typer
 
-from farebox.cli import channel_trial
+from farebox.cli import channel_trial, offer_costs
 from farebox.cli.channel_wishes import ChannelWishes, DialectName
 from farebox.cli.desk import Desk, with_books
+from farebox.cli.key_wishes import known_model
+from farebox.cli.moments import read_moment_us
 from farebox.cli.output import Column, ExitCode, Kind, not_found, refused
 from farebox.cli.upstream_secrets import SecretSource
 from farebox.store.catalogue_changes import ChannelRow
@@ -118,6 +120,34 @@ async def remove(desk: Desk, channel: ChannelName) -> None:
     found = await _find(desk, channel)
     await desk.books.changes.remove_channel(found.id)
     desk.out.record({"id": found.id, "name": found.name, "removed": True}, (*COLUMNS[:2], Column("removed")))
+
+
+@app.command("costs")
+@with_books
+async def costs(desk: Desk, channel: ChannelName) -> None:
+    """Show what the channel takes for models where that is its own: past, in force, to come."""
+    found = await _find(desk, channel)
+    rows = offer_costs.rows_of(desk, found.id)
+    if not desk.out.as_json:
+        rows = [row | {"prices": offer_costs.lines(row["prices"])} for row in rows]
+    desk.out.table(rows, offer_costs.COSTS, title=f"What {found.name} takes")
+
+
+@app.command("forget-cost")
+@with_books
+async def forget_cost(
+    desk: Desk,
+    channel: ChannelName,
+    model: Annotated[
+        list[str], typer.Argument(metavar="MODEL", help="A model that costs there what it does elsewhere.")
+    ],
+    starts: Annotated[str | None, typer.Option(metavar="WHEN", help="From when on; at once by default.")] = None,
+) -> None:
+    """End a channel's own cost of models: from then on their own cost card counts."""
+    snapshot = desk.books.catalogue.current
+    cards = dict.fromkeys(known_model(name, snapshot) for name in model)
+    starts_us = None if starts is None else read_moment_us(starts)
+    await offer_costs.change(desk, channel, cards, starts_us=starts_us, source="forgotten")
 
 
 @app.command("test")

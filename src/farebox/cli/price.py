@@ -11,16 +11,14 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from farebox.cli import price_effect
+from farebox.cli import offer_costs, price_compare
 from farebox.cli.desk import Desk, with_books
 from farebox.cli.key_wishes import known_model
-from farebox.cli.moments import read_moment_us
 from farebox.cli.output import Column, Kind, refused
-from farebox.cli.price_file import current_list, read_file, written
+from farebox.cli.price_file import current_list, written
+from farebox.cli.price_wishes import ListWishes
 from farebox.store.catalogue import PricedModel, PriceVersion
-from farebox.store.overview import Overview
-from farebox.tariff.price_diff import PriceDiff, described, diff
-from farebox.tariff.price_list import PriceList
+from farebox.tariff.price_diff import described
 from farebox.tariff.public_price import public_price
 
 app = typer.Typer(no_args_is_help=True, help="Models and their prices: import, compare, export.")
@@ -57,13 +55,7 @@ VERSIONS = (
     Column("upstream_cost", title="we pay"),
     Column("imported_from"),
 )
-CHANGES = (Column("model"), Column("where"), Column("before"), Column("after"))
 IMPORTED = (Column("added", empty="none"), Column("repriced", empty="none"), Column("unchanged", Kind.NUMBER))
-
-ListFile = Annotated[Path, typer.Argument(metavar="FILE", help="A price list, YAML or JSON.")]
-WithoutRefused = Annotated[
-    bool, typer.Option("--without-refused", help="Leave out entries that are not understood, instead of refusing all.")
-]
 
 
 @app.command("list")
@@ -102,53 +94,43 @@ async def show(desk: Desk, model: Annotated[str, typer.Argument(help="A model's 
 @with_books
 async def compare(
     desk: Desk,
-    file: ListFile,
+    wishes: ListWishes,
     days: Annotated[int, typer.Option(min=0, max=366, help="Days of usage to rate anew; 0 for none.")] = 30,
-    without_refused: WithoutRefused = False,
 ) -> None:
-    """Show what importing a list would change, and what it would have meant for each customer."""
-    new = read_file(file, desk.out, without_refused=without_refused)
-    changes = _compared(desk, new)
-    repriced = {change.model for change in changes.changed if change.where.startswith("price ")}
-    felt = await _effects(desk, new, repriced, days) if days and repriced else []
-    if desk.out.as_json:
-        desk.out.json(
-            {
-                "added": changes.added,
-                "not_in_the_list": changes.removed,
-                "changed": changes.changed,
-                "days": days,
-                "effect": [_for_programs(row) for row in felt],
-            }
-        )
-        return
-    desk.out.say(f"New models: {', '.join(changes.added) or 'none'}.")
-    desk.out.say(f"Not in the list, and staying as they are: {', '.join(changes.removed) or 'none'}.")
-    desk.out.table([msgspec.structs.asdict(change) for change in changes.changed], CHANGES, title="Changes")
-    if repriced and days:
-        desk.out.table(felt, price_effect.COLUMNS, title=f"The last {days} days at the new prices")
+    """Show what importing a list would change, for whom and by how much."""
+    wished = wishes.read(desk.out, desk.books.catalogue.current)
+    found = await price_compare.compare(desk, wished.price_list, starts_us=wishes.starts_us, days=days)
+    price_compare.show(desk, found)
 
 
 @app.command("import")
 @with_books
 async def import_list(
     desk: Desk,
-    file: ListFile,
-    starts: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="When prices begin: a date, or 7d; at once by default.")
-    ] = None,
+    wishes: ListWishes,
     source: Annotated[str | None, typer.Option(help="Where it is from; the file's name by default.")] = None,
-    without_refused: WithoutRefused = False,
+    channel: Annotated[
+        str | None, typer.Option(metavar="CHANNEL", help="Take only costs, as what this channel takes for the models.")
+    ] = None,
 ) -> None:
     """Take in a price list: facts at once, new prices from their start on. Prices of the past never change."""
-    new = read_file(file, desk.out, without_refused=without_refused)
-    for name in sorted({model.min_tier for model in new.models} - desk.books.catalogue.current.tiers.keys()):
+    snapshot = desk.books.catalogue.current
+    (new, origin), starts_us = wishes.read(desk.out, snapshot), wishes.starts_us
+    source = source or origin
+    if channel is not None:
+        await offer_costs.take(desk, channel, new, starts_us=starts_us, source=source)
+        return
+    if wishes.source_name is not None and wishes.markup is None:
+        desk.out.note("Note: without --markup the price is the cost.")
+    for name in sorted({model.min_tier for model in new.models} - snapshot.tiers.keys()):
         desk.out.note(f"Warning: there is no tier {name}; its models go to the highest tier.")
-    starts_us = None if starts is None else read_moment_us(starts)
     try:
-        done = await desk.books.changes.import_models(new.models, starts_us=starts_us, source=source or file.name)
+        done = await desk.books.changes.import_models(new.models, starts_us=starts_us, source=source)
     except ValueError as wrong:
         raise refused(f"{wrong}.", next_step="Give a later --starts, or none for at once.") from None
+    later = price_compare.scheduled_after(snapshot, new.models, _now_us() if starts_us is None else starts_us)
+    for each in later:
+        desk.out.note(f"Note: {each.model} has another price scheduled already; `farebox price show {each.model}`.")
     desk.out.record(msgspec.structs.asdict(done), IMPORTED)
 
 
@@ -167,26 +149,6 @@ async def export(
         raise refused(f"{file} exists already.", next_step="Name another file.")
     else:
         file.write_text(text, encoding="utf-8")
-
-
-def _compared(desk: Desk, new: PriceList) -> PriceDiff:
-    return diff(current_list(desk.books.catalogue.current, _now_us()), new)
-
-
-async def _effects(desk: Desk, new: PriceList, repriced: set[str], days: int) -> list[Mapping[str, object]]:
-    models = [model for model in new.models if model.id in repriced]
-    with desk.out.progress("Rating stored usage") as advance:
-        found = await price_effect.effects(Overview(desk.books.pool), models, days=days, advance=advance)
-    rows: list[Mapping[str, object]] = []
-    for effect in found:
-        account = await desk.books.accounts.get(effect.account_id)
-        given = {"name": account.name if account else None, "change": effect.change, "percent": effect.percent}
-        rows.append({**msgspec.structs.asdict(effect), **given})
-    return rows
-
-
-def _for_programs(row: Mapping[str, object]) -> dict[str, object]:
-    return {column.name: column.for_programs(row[column.name]) for column in price_effect.COLUMNS}
 
 
 def _row(priced: PricedModel) -> dict[str, Any]:

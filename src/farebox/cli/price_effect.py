@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -41,7 +42,7 @@ class Effect(msgspec.Struct):
     before: int = 0
     after: int = 0
     unpriced: int = 0
-    """Calls the new card has no price for; they would have been refused, and are in neither sum."""
+    """Calls that one of the cards has no price for; they would have been refused, and are in neither sum."""
 
     @property
     def change(self) -> int:
@@ -56,18 +57,30 @@ class Effect(msgspec.Struct):
         return f"{'-' if tenths < 0 else '+'}{abs(tenths) // 10}.{abs(tenths) % 10}"
 
 
+class Cards(NamedTuple):
+    """New cards by model, and those to compare with where that is not what was charged."""
+
+    new: Mapping[str, CompiledCard]
+    before: Mapping[str, CompiledCard]
+
+
 async def effects(
-    overview: Overview, models: Iterable[Model], *, days: int, advance: Callable[[int], None]
+    overview: Overview,
+    models: Iterable[Model],
+    *,
+    before: Mapping[str, CompiledCard],
+    days: int,
+    advance: Callable[[int], None],
 ) -> Sequence[Effect]:
-    """The effect of these models' prices, the largest change first."""
-    cards = {model.id: compile_card(model.price, "new") for model in models}
+    """The effect of these models' prices, the largest change first; compared with `before`, or what was charged."""
+    cards = Cards({model.id: compile_card(model.price, "new") for model in models}, before)
     since_us = max(0, time.time_ns() // 1000 - days * DAY_US)
-    found = await summed(overview.charges(list(cards), since_us=since_us), cards, advance)
+    found = await summed(overview.charges(list(cards.new), since_us=since_us), cards, advance)
     return sorted(found, key=lambda effect: -abs(effect.change))
 
 
 async def summed(
-    pages: AsyncIterator[Sequence[ChargedRow]], cards: Mapping[str, CompiledCard], advance: Callable[[int], None]
+    pages: AsyncIterator[Sequence[ChargedRow]], cards: Cards, advance: Callable[[int], None]
 ) -> Sequence[Effect]:
     """Stored charges rated anew, by customer and model."""
     by_place: dict[tuple[str, str], Effect] = {}
@@ -75,17 +88,19 @@ async def summed(
         for row in page:
             place = (row.account_id, row.model)
             effect = by_place.setdefault(place, Effect(*place))
-            _add(effect, row, cards[row.model])
+            _add(effect, row, cards)
         advance(len(page))
     return list(by_place.values())
 
 
-def _add(effect: Effect, row: ChargedRow, card: CompiledCard) -> None:
+def _add(effect: Effect, row: ChargedRow, cards: Cards) -> None:
     charge = msgspec.json.decode(row.receipt, type=Receipt).charge
-    amount = Unpriced(None) if charge is None else recompute(charge, card)
+    new, old = cards.new[row.model], cards.before.get(row.model)
+    amount = Unpriced(None) if charge is None else recompute(charge, new)
+    before = row.amount if charge is None or old is None else recompute(charge, old)
     effect.calls += 1
-    if isinstance(amount, Unpriced):
+    if isinstance(amount, Unpriced) or isinstance(before, Unpriced):
         effect.unpriced += 1
     else:
-        effect.before += row.amount
+        effect.before += before
         effect.after += amount

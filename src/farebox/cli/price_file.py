@@ -11,29 +11,43 @@ import yaml
 
 from farebox.books import decoded_list
 from farebox.cli.output import CommandFailed, ExitCode, Output, refused
-from farebox.store.catalogue import PricedModel, Snapshot
-from farebox.tariff.price_list import Model, PriceList, Severity, export_price_list, read_price_list
+from farebox.store.catalogue import PricedModel, PriceVersion, Snapshot
+from farebox.tariff.price_list import Model, PriceList, Reading, Severity, export_price_list, read_price_list
 
 
 def read_file(path: Path, out: Output, *, without_refused: bool) -> PriceList:
-    """The list of a file. Warnings are noted; a model that is not understood refuses the list, or is left out."""
-    reading = read_price_list(_decoded(path))
-    for finding in reading.findings:
-        word = "Refused" if finding.severity is Severity.REFUSED else "Warning"
-        out.note(f"{word}: {finding.model or path.name}: {finding.problem}")
+    """The list of a file, as `accepted`."""
+    return accepted(read_price_list(_decoded(path)), out, origin=str(path), without_refused=without_refused)
+
+
+def accepted(reading: Reading, out: Output, *, origin: str, without_refused: bool) -> PriceList:
+    """What was read. Warnings are noted; a model that is not understood refuses the list, or is left out."""
+    _tell(reading, out, origin)
     if reading.refused and not without_refused:
         raise refused(
-            f"{len(reading.refused)} entries of {path} are not understood, so nothing of it was used.",
+            f"{len(reading.refused)} entries of {origin} are not understood, so nothing of it was used.",
             next_step="Correct them, or leave them out with --without-refused.",
         )
     if not reading.price_list.models:
-        raise refused(f"{path} holds no model that could be read.")
+        raise refused(f"{origin} holds no model that could be read.")
     return reading.price_list
 
 
-def current_list(snapshot: Snapshot, now_us: int) -> PriceList:
-    """The catalogue as a price list: each model with the price in force, or the next one that will be."""
-    return PriceList("catalogue", tuple(_with_price(priced, now_us) for priced in snapshot.models.values()))
+def _tell(reading: Reading, out: Output, origin: str) -> None:
+    """Every finding, refusals first; the same of several models in one line."""
+    alike: dict[tuple[Severity, str], list[str]] = {}
+    for finding in (*reading.refused, *reading.findings):
+        names = alike.setdefault((finding.severity, finding.problem), [])
+        if finding.model not in names:
+            names.append(finding.model)
+    for (severity, problem), names in alike.items():
+        word = "Refused" if severity is Severity.REFUSED else "Warning"
+        out.note(f"{word}: {', '.join(name or origin for name in names)}: {problem}")
+
+
+def current_list(snapshot: Snapshot, at_us: int) -> PriceList:
+    """The catalogue as a price list: each model with the price in force at a moment, or the next one that will be."""
+    return PriceList("catalogue", tuple(with_price(priced, at_us) for priced in snapshot.models.values()))
 
 
 def written(price_list: PriceList, *, as_json: bool) -> str:
@@ -44,10 +58,14 @@ def written(price_list: PriceList, *, as_json: bool) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _with_price(priced: PricedModel, now_us: int) -> Model:
-    version = priced.price_at(now_us) or next(iter(priced.versions), None)
-    if version is None:
-        return priced.model
+def with_price(priced: PricedModel, at_us: int) -> Model:
+    """A model with the price in force at a moment, or the next one that will be."""
+    version = priced.price_at(at_us) or next(iter(priced.versions), None)
+    return priced.model if version is None else at_version(priced, version)
+
+
+def at_version(priced: PricedModel, version: PriceVersion) -> Model:
+    """A model with one of its prices."""
     return msgspec.structs.replace(
         priced.model, price=version.card.card, cost_card=None if version.cost_card is None else version.cost_card.card
     )

@@ -75,6 +75,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None = None
     sunset: date | None = None
     reasoning: Reasoning = Reasoning.NONE
+    type_is_guessed: bool = False
+    """The file says nothing of it; of no matter for a model that the catalogue knows."""
     problems: tuple[tuple[Severity, str], ...] = ()
 
 
@@ -86,7 +88,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     providers: frozenset[str] = frozenset()
     """All models of these, under their own names."""
     known: Mapping[str, Model] = {}
-    """The catalogue. Its models keep what they are; and where nothing else is wished, they are looked for by name."""
+    """The catalogue. Its models keep what they are, also their price where the file has none or only zeros; and
+    where nothing else is wished, they are looked for by name."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +166,11 @@ def _model(name: str, draft: Draft, terms: Terms) -> tuple[Model | None, list[Fi
         asked = card_of(draft.blocks, parse_positive_decimal(terms.markup))
     except ValueError as wrong:
         return None, [*problems, refused(name, str(wrong))]
+    known = terms.wish.known.get(name)
+    if known is not None and not _costs_anything(paid):
+        return None, [*problems, warning(name, "the file has no price of it but zero: left as it is")]
+    if known is None and draft.type_is_guessed:
+        problems.append(warning(name, f"its type is taken to be {draft.type.value}: the file does not say"))
     model = _model_of(name, draft, terms, _Sold(draft.type, asked, paid))
     return model, [*problems, *doubts(model), *_free(model), *_rounded(model.id, draft.blocks, terms.markup)]
 
@@ -184,6 +192,7 @@ def _model_of(name: str, draft: Draft, terms: Terms, sold: _Sold) -> Model:
     }
     known = terms.wish.known.get(name)
     if known is not None:
+        priced |= {card: _covering(known.price, priced[card]) for card in ("price", "cost_card")}
         facts = {fact: getattr(draft, fact) for fact in _FILLED if getattr(known, fact) is None}
         return msgspec.structs.replace(known, **priced, **facts)
     return Model(
@@ -210,15 +219,31 @@ def _rounded(name: str, blocks: Iterable[Block], markup: str) -> Iterator[Findin
 
 def _free(model: Model) -> Iterator[Finding]:
     """Files write zero for free and for unknown alike."""
-    prices = [model.price, *model.price.overrides]
-    figures = [rate if isinstance(rate, str) else rate.price for each in prices for rate in each.rates.values()]
-    figures += [each.call_price.price for each in prices if each.call_price is not None]
-    if figures and not any(Fraction(figure) for figure in figures):
+    if _has_price(model.price) and not _costs_anything(model.price):
         yield warning(model.id, "all its prices are zero: calls to it would be free")
 
 
 def _has_price(card: RateCard) -> bool:
     return bool(card.rates or card.call_price or card.overrides)
+
+
+def _costs_anything(card: RateCard) -> bool:
+    prices = [card, *card.overrides]
+    figures = [rate if isinstance(rate, str) else rate.price for each in prices for rate in each.rates.values()]
+    figures += [each.call_price.price for each in prices if each.call_price is not None]
+    return any(Fraction(figure) for figure in figures)
+
+
+def _covering(known: RateCard, card: RateCard) -> RateCard:
+    """A card whose call prices cover as much input as those of the catalogue do; files say nothing of that."""
+    calls = [each.call_price for each in (known, *known.overrides) if each.call_price is not None]
+    covered = max((call.input_covered for call in calls if call.input_covered is not None), default=None)
+
+    def covering(call: CallPrice | None) -> CallPrice | None:
+        return None if call is None else CallPrice(call.price, call.unit, covered)
+
+    overrides = tuple(msgspec.structs.replace(each, call_price=covering(each.call_price)) for each in card.overrides)
+    return RateCard(card.rates, covering(card.call_price), overrides)
 
 
 def _rate(meter: Meter, figure: Figure, markup: Fraction) -> RateText:

@@ -67,10 +67,14 @@ class Problems(list[tuple[Severity, str]]):
     """What a model's reader has to say, in the order it found it."""
 
     def refuse(self, text: str) -> None:
-        self.append((Severity.REFUSED, text))
+        self._say(Severity.REFUSED, text)
 
     def warn(self, text: str) -> None:
-        self.append((Severity.WARNING, text))
+        self._say(Severity.WARNING, text)
+
+    def _say(self, severity: Severity, text: str) -> None:
+        if (severity, text) not in self:
+            self.append((severity, text))
 
 
 class Tiered(msgspec.Struct, frozen=True):

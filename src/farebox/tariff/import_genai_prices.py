@@ -90,8 +90,6 @@ def draft_of(entry: Entry, on: date) -> Draft:
                 problems.refuse(f"{name}: unknown field")
     blocks = blocks_of(entry.model, on, problems)
     kind, guessed = _type(entry)
-    if guessed:
-        problems.warn(f"its type is taken to be {kind.value}: the file does not say")
     if entry.model.get("deprecated"):
         problems.warn("deprecated: its provider will withdraw it")
     if (entry.provider_id, entry.model.get("id")) in _MINUTES_AT_LEAST:
@@ -105,6 +103,7 @@ def draft_of(entry: Entry, on: date) -> Draft:
         display_name=entry.model.get("name"),
         page=str(pages[0]) if pages else None,
         context_length=context if isinstance(context, int) else None,
+        type_is_guessed=guessed,
         problems=tuple(problems),
     )
 

@@ -80,8 +80,6 @@ def draft_of(entry: Entry) -> Draft:
     sheet = Sheet(fields, kind or ModelType.CHAT)
     if kind is None:
         sheet.problems.refuse(f"mode {mode!r}: nothing like it is sold here")
-    elif mode is None:
-        sheet.problems.warn(f"its type is taken to be {kind.value}: the file does not say")
     for name in fields:
         _read(sheet, name)
     _read_searches(sheet)
@@ -102,6 +100,7 @@ def draft_of(entry: Entry) -> Draft:
         max_output_tokens=_whole(fields.get("max_output_tokens")),
         sunset=_sunset(sheet),
         reasoning=Reasoning.INVISIBLE if fields.get("supports_reasoning") else Reasoning.NONE,
+        type_is_guessed=mode is None,
         problems=tuple(sheet.problems),
     )
 

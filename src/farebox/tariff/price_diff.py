@@ -17,7 +17,7 @@ from farebox.tariff.meters import Meter, default_per
 from farebox.tariff.price_list import Model, PriceList
 from farebox.tariff.rate_card import CallPrice, RateCard, RateText
 
-_NOT_FACTS = ("price", "cost", "source", "as_of")
+_NOT_FACTS = ("price", "cost_card", "source", "as_of")
 
 
 class Change(msgspec.Struct, frozen=True):
