@@ -71,7 +71,7 @@ class EdgeProtocol(asyncio.Protocol):
         self._act_when_left: Callable[[], None] | None = None
         self._latest: Exchange | None = None
         self._under_way: Exchange | None = None
-        """The request whose head came last; the one that is being answered."""
+        """The request whose head came last; the one whose answer is not out yet."""
         self._line: deque[Exchange] = deque()
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -161,8 +161,8 @@ class EdgeProtocol(asyncio.Protocol):
         self._headers = []  # trailers go nowhere: they must not pass for headers
         self._in_head = False
         self._head_bytes = 0
-        earlier, self._latest = self._latest, exchange
-        if earlier is None or earlier.ended:
+        self._latest = exchange
+        if self._under_way is None:
             self._start(exchange)
         else:
             self.flow.pause_reading()
@@ -194,6 +194,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def answered(self) -> None:
         """The answer is out: the next request's turn."""
+        self._under_way = None
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -218,10 +219,10 @@ class EdgeProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """The server stops: an idle connection ends now, a busy one with its answer."""
-        if self._answering:
-            cast(Exchange, self._latest).keep_alive = False
-        else:
+        if self._under_way is None or self._latest is None:
             self.transport.close()
+        else:
+            self._latest.keep_alive = False
 
     def cut_if_slow(self, now: float) -> None:
         """Close the connection if it idles, or its sender takes longer than anyone honest needs."""
@@ -231,7 +232,7 @@ class EdgeProtocol(asyncio.Protocol):
         since = self._reading_since
         if since is None or self.transport.is_closing():
             return
-        if self.flow.read_paused or (self._in_head and self._answering):
+        if self.flow.read_paused or (self._in_head and self._under_way is not None):
             self._reading_since = now  # it is us who do not read, or not yet
         elif now - since <= HEAD_PATIENCE_S + self._received / SLOWEST_BODY_BYTES_PER_S:
             return
@@ -241,11 +242,6 @@ class EdgeProtocol(asyncio.Protocol):
             self._refuse(408, "Request Timeout", "The request did not arrive in time.")
 
     # Our own --------------------------------------------------------------------------------
-
-    @property
-    def _answering(self) -> bool:
-        """Whether a request is under way, or in line."""
-        return self._latest is not None and not self._latest.ended
 
     def _start(self, exchange: Exchange) -> None:
         self._under_way = exchange
@@ -273,7 +269,7 @@ class EdgeProtocol(asyncio.Protocol):
         self._refused = True
         self._reading_since = None
         latest = self._latest
-        if latest is not None and self._in_head and not latest.ended:
+        if latest is not None and self._in_head and self._under_way is not None:
             latest.keep_alive = False  # the answer under way is another request's: it may end, nothing follows
             return
         if latest is not None and not self._in_head:
