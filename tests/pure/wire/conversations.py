@@ -37,7 +37,7 @@ from farebox.wire.chat.request import (
 from farebox.wire.chat.speech import Speech
 from farebox.wire.dialect import Dialect, dialect_at
 
-MODEL = "gpt-4o"
+MODEL = "gpt-4o-mini"
 BASE64 = "aGVsbG8="
 SCHEMA = {
     "type": "object",
