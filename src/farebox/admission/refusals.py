@@ -34,10 +34,13 @@ class RefusalCode(StrEnum):
     IDEMPOTENCY_COMPLETED = "idempotency_completed"
 
     BODY_TOO_LARGE = "body_too_large"
+    FILE_TOO_LARGE = "file_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     INVALID_JSON = "invalid_json"
     INVALID_MESSAGES = "invalid_messages"
     MISSING_PARAMETER = "missing_parameter"
     INVALID_PARAMETER = "invalid_parameter"
+    INVALID_PURPOSE = "invalid_purpose"
     CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
     CONTENT_FILTER = "content_filter"
 
@@ -48,6 +51,7 @@ class RefusalCode(StrEnum):
     MODEL_UNPRICED = "model_unpriced"
 
     RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
+    STORAGE_FULL = "storage_full"
 
     INSUFFICIENT_CREDITS = "insufficient_credits"
     KEY_LIMIT_REACHED = "key_limit_reached"

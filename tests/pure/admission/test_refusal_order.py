@@ -21,14 +21,16 @@ ROWS = """
     missing_api_key invalid_api_key key_revoked key_expired
     account_suspended key_disabled ip_not_allowed
     idempotency_mismatch idempotency_in_progress idempotency_completed
-    body_too_large
-    invalid_json invalid_messages missing_parameter invalid_parameter context_length_exceeded content_filter
+    body_too_large file_too_large unsupported_media_type
+    invalid_json invalid_messages missing_parameter invalid_parameter invalid_purpose
+    context_length_exceeded content_filter
     invalid_model
     model_not_allowed
     model_tier_restricted
     billing_mode_unsupported
     model_unpriced
     rate_limit_exceeded
+    storage_full
     insufficient_credits key_limit_reached budget_exceeded
     no_upstream_available ledger_unavailable queue_timeout
     upstream_error upstream_timeout
