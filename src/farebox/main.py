@@ -26,9 +26,12 @@ from farebox.books import database as database
 from farebox.books import open_books as open_books
 from farebox.books import set_up as set_up
 from farebox.config import Settings
+from farebox.edge.account import Account
 from farebox.edge.app import EdgeApp, Terms
+from farebox.edge.asking_ahead import AskingAhead
 from farebox.edge.connection import LiveStreams
 from farebox.edge.health import Health
+from farebox.edge.models import Models
 from farebox.edge.protocol import EdgeProtocol, sweep
 from farebox.edge.reads import Reads
 from farebox.edge.watch import RequestWatch
@@ -39,6 +42,7 @@ from farebox.observe.metrics import Metrics
 from farebox.observe.share import PUBLISH_S, MetricsShare
 from farebox.relay.attempts import Upstreams
 from farebox.relay.buffered import Buffered
+from farebox.relay.conversations import Conversations, Keeping
 from farebox.relay.job import Job
 from farebox.relay.once import Once
 from farebox.relay.quote import Quotes
@@ -52,6 +56,7 @@ from farebox.store.keyring import Keyring
 from farebox.store.leases import Leases
 from farebox.store.partitions import ensure_partitions
 from farebox.store.postgres import Pool, connect_owner
+from farebox.store.responses import StoredResponses
 from farebox.upstream.channels import ChannelPool, Lease, NoneAvailable, PlaceHealth
 from farebox.upstream.channels import Health as PlaceState
 from farebox.upstream.client import HttpClient
@@ -158,10 +163,14 @@ def _gateway(books: Books, ways: _Ways, watching: Watching, stop: asyncio.Event)
     way_out = WayOut(timeouts, settings.queue_timeout_s, ways.sandbox, settings.safety_identifier)
     upstreams = Upstreams(ways.client, ways.pool, scheduler, way_out)
     settler = Settler(books.writer, books.key_ring, committed=watch.committed, reverse=_reversal(books))
-    streams = Streams(upstreams, settler, books.writer, charge_what_died=settings.died_mid_answer == "produced")
+    keeping = Keeping(settings.store_responses, settings.response_retention_days * 24 * 3600 * 1_000_000)
+    conversations = Conversations(StoredResponses(books.pool), books.key_ring, books.catalogue, keeping)
+    died = settings.died_mid_answer == "produced"
+    streams = Streams(upstreams, settler, books.writer, conversations, charge_what_died=died)
+    once = Once(Answers(books.pool), books.key_ring)
     relay = Relay(
-        Reading(Keyring(books.pool), books.catalogue, books.writer, Once(Answers(books.pool), books.key_ring)),
-        Answering(Buffered(upstreams, settler), streams, settler),
+        Reading(Keyring(books.pool), books.catalogue, books.writer, once, conversations),
+        Answering(Buffered(upstreams, settler, conversations), streams, settler),
         hold_ttl_s=settings.hold_ttl_s,
         admitted=watch.metrics.hold_opened,
     )
@@ -170,7 +179,12 @@ def _gateway(books: Books, ways: _Ways, watching: Watching, stop: asyncio.Event)
         (lambda: _exposition(ways.pool, watching)) if settings.metrics else None,
         settings.metrics_token,
     )
-    reads = Reads(relay, books.catalogue, books.history, Quotes(relay, books.catalogue), health)
+    tables = (
+        Models(books.catalogue).routes,
+        Account(books.catalogue, books.history).routes,
+        AskingAhead(Quotes(relay, books.catalogue), books.catalogue).routes,
+    )
+    reads = Reads(relay, health, tables)
     terms = Terms(settings.body_limit_bytes, settings.trusted_proxies, settings.cors_origins, settings.top_up_url)
     live = LiveStreams(watch.metrics.stream_opened, watch.metrics.stream_ended)
     return EdgeApp(relay, reads, terms=terms, finished=watch.finished, live=live), settler
@@ -252,6 +266,7 @@ def _chores(
         sweep(lambda: server.server_state.connections),
         app.live.keep_alive(books.settings.ping_interval_s),
         _every(ANSWERS_EVERY_S, lambda: _drop_old_answers(books.pool)),
+        _every(ANSWERS_EVERY_S, StoredResponses(books.pool).drop_old),
         _every(PARTITIONS_EVERY_S, lambda: _extend_partitions(books.dsn)),
     ]
     share, metrics = watching.share, watching.requests.metrics

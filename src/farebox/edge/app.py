@@ -19,7 +19,7 @@ from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.edge.connection import Connection, LiveStreams
 from farebox.edge.errors import INTERNAL, render_internal
 from farebox.edge.exchange import ClientGone, Exchange
-from farebox.edge.headers import PREFLIGHT, Wishes, client_address, cors_lines, read_headers
+from farebox.edge.headers import PREFLIGHT, Wishes, client_address, cors_lines, read_headers, secret_in
 from farebox.edge.replies import JSON, POST_ONLY, Response, refused, respond, wrong_method
 from farebox.relay.ask import Ask, PassedOn, Refused, Reply
 from farebox.relay.job import Trace
@@ -79,6 +79,8 @@ class EdgeApp:
         began = time.monotonic()
         request_id = new_id("req")
         wishes = read_headers(exchange.headers)
+        if not wishes.secret and exchange.query:
+            wishes.secret = secret_in(exchange.query)
         exchange.base = b"x-request-id: %b\r\n" % request_id.encode()
         if wishes.origin:
             exchange.base += cors_lines(wishes.origin, self._cors)

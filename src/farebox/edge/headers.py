@@ -5,6 +5,8 @@ Those of an answer are made as the lines that are sent, each with its end: they 
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl
+
 import msgspec
 
 from farebox.admission.access import ip_is_allowed
@@ -30,6 +32,8 @@ class Wishes(msgspec.Struct, gc=False):
     forwarded_for: str = ""
     origin: bytes = b""
     content_length: int = 0
+    speaks: str = ""
+    """The dialect whose headers these are, where it is not OpenAI's."""
     refusal: Refusal | None = None
     """Why the headers alone do not let the request go on."""
 
@@ -52,6 +56,15 @@ def _authorization(wishes: Wishes, value: bytes) -> None:
 
 def _api_key(wishes: Wishes, value: bytes) -> None:
     wishes.secret = wishes.secret or value.strip().decode("latin-1")
+
+
+def _anthropic_version(wishes: Wishes, _: bytes) -> None:
+    wishes.speaks = "anthropic"
+
+
+def _goog_api_key(wishes: Wishes, value: bytes) -> None:
+    wishes.speaks = "gemini"
+    _api_key(wishes, value)
 
 
 def _idempotency_key(wishes: Wishes, value: bytes) -> None:
@@ -95,7 +108,8 @@ def _content_length(wishes: Wishes, value: bytes) -> None:
 _READERS = {
     b"authorization": _authorization,
     b"x-api-key": _api_key,
-    b"x-goog-api-key": _api_key,
+    b"x-goog-api-key": _goog_api_key,
+    b"anthropic-version": _anthropic_version,
     b"idempotency-key": _idempotency_key,
     b"x-max-credits": _max_credits,
     b"x-stainless-retry-count": _retry_count,
@@ -108,6 +122,11 @@ _READERS = {
 
 def _unreadable(name: str, form: str) -> Refusal:
     return Refusal(RefusalCode.INVALID_PARAMETER, f"The header {name} cannot be used as it is. It is {form}.", name)
+
+
+def secret_in(query: bytes) -> str:
+    """The key of a client that sends it in the address, as Google's may (`?key=`)."""
+    return next((value for name, value in parse_qsl(query.decode("latin-1")) if name == "key"), "")
 
 
 def client_address(peer: str | None, forwarded_for: str, trusted: tuple[str, ...]) -> str | None:

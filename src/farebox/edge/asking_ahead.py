@@ -1,0 +1,99 @@
+"""What a caller can ask before it makes a call: what it would cost, and how many tokens it has. Nothing is charged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from farebox.admission.access import check_model
+from farebox.admission.refusals import Refusal, RefusalCode
+from farebox.edge.routes import Question, Routes
+from farebox.relay.ask import Ask
+from farebox.relay.counting import count_input
+from farebox.relay.prepare import malformed
+from farebox.relay.quote import Quotes
+from farebox.store.catalogue import Catalogue
+from farebox.wire.anthropic import counting as anthropic_counting
+from farebox.wire.call import ABSENT, Call, Malformed, is_present
+from farebox.wire.dialect import ANTHROPIC, OPENAI_CHAT, OPENAI_EMBEDDINGS, Dialect
+from farebox.wire.gemini.dialect import counted_at
+
+QUOTE = "/v1/quote"
+
+
+class AskingAhead:
+    """See the module."""
+
+    def __init__(self, quotes: Quotes, catalogue: Catalogue) -> None:
+        self._quotes = quotes
+        self._catalogue = catalogue
+        self.routes: Routes = {
+            QUOTE: {"POST": self._quote},
+            anthropic_counting.PATH: {"POST": self._count_messages},
+            "/v1/models/": {"POST": self._count_contents},
+            "/v1beta/models/": {"POST": self._count_contents},
+        }
+
+    async def _quote(self, question: Question) -> dict[str, Any] | Refusal:
+        body = await question.body()
+        if isinstance(body, Refusal):
+            return body
+        wishes, asking = question.wishes, question.asking
+        call = Ask(
+            asking.request_id,
+            _dialect_of(body),
+            wishes.secret,
+            [],
+            body,
+            asking.client_ip,
+            ceiling=wishes.ceiling,
+        )
+        return await self._quotes.quote(call, question.view)
+
+    async def _count_messages(self, question: Question) -> dict[str, Any] | Refusal:
+        body = await question.body()
+        if isinstance(body, Refusal):
+            return body
+        counted = await self._counted(ANTHROPIC, anthropic_counting.read(body), question)
+        return counted if isinstance(counted, Refusal) else anthropic_counting.shown(counted)
+
+    async def _count_contents(self, question: Question) -> dict[str, Any] | Refusal:
+        dialect = counted_at(question.path)
+        if dialect is None:
+            return _NO_ACTION
+        body = await question.body()
+        if isinstance(body, Refusal):
+            return body
+        counted = await self._counted(dialect, dialect.parse(body), question)
+        return counted if isinstance(counted, Refusal) else {"totalTokens": counted}
+
+    async def _counted(self, dialect: Dialect, call: Call | Malformed, question: Question) -> int | Refusal:
+        """The input tokens of a call, by the model's own vocabulary or the nearest we have."""
+        if isinstance(call, Malformed):
+            return malformed(call)
+        await self._catalogue.verify()
+        snapshot, view = self._catalogue.current, question.view
+        priced = snapshot.names.get(call.model)
+        if priced is None:
+            return Refusal(RefusalCode.INVALID_MODEL, "This model does not exist here.", "model")
+        tier = snapshot.tiers[view.account.tier]
+        refusal = check_model(view.key, tier, model=priced.model.id, model_rank=priced.rank, tiers=snapshot.rules.tiers)
+        return refusal or await count_input(dialect, call, priced.model.tokenizer)
+
+
+class _Shape(msgspec.Struct):
+    messages: msgspec.Raw = ABSENT
+    input: msgspec.Raw = ABSENT
+
+
+def _dialect_of(body: bytes) -> Dialect:
+    """Which model call a quote is asked for: `input` without `messages` is an embedding."""
+    try:
+        shape = msgspec.json.decode(body, type=_Shape)
+    except (msgspec.DecodeError, RecursionError):
+        return OPENAI_CHAT
+    return OPENAI_EMBEDDINGS if is_present(shape.input) and not is_present(shape.messages) else OPENAI_CHAT
+
+
+_NO_ACTION = Refusal(RefusalCode.NOT_FOUND, "There is nothing at this address. The reference lists all of them.")
