@@ -29,6 +29,7 @@ from farebox.tariff.litellm_fields import read_field
 from farebox.tariff.meters import INPUT_TOKENS, Meter, Usage
 from farebox.tariff.price_list import Model, ModelType, Reading, Severity
 from farebox.tariff.rate import amount_of, call_amount_of
+from farebox.tariff.rate_card import CallPrice, CallUnit, RateCard
 
 NANO = 10**9
 ON = date(2026, 11, 21)
@@ -495,3 +496,39 @@ def test_a_model_of_the_catalogue_keeps_what_it_is() -> None:
         16_384,
     )
     assert model.price.rates[Meter.INPUT] == "5"
+
+
+def test_a_model_of_the_catalogue_is_left_alone_where_the_file_has_no_price_but_zero() -> None:
+    ours = models()["gpt-4o"]
+    for fields in ({}, FREE):
+        file = {"gpt-4o": {"litellm_provider": "openai", "mode": "chat"} | fields}
+        reading = read_litellm(file, terms(known={"gpt-4o": ours}))
+        assert reading.price_list.models == ()
+        assert [(finding.severity, finding.model) for finding in reading.findings] == [(WARNING, "gpt-4o")]
+        assert [model.id for model in read_litellm(file, terms(providers=PROVIDERS)).price_list.models] == ["gpt-4o"]
+
+
+def test_a_call_price_covers_the_input_that_it_covered_before() -> None:
+    before = RateCard(call_price=CallPrice("0.01", CallUnit.IMAGE, 4_000))
+    ours = replace(models()["gpt-4o"], price=before, type=ModelType.IMAGE_GENERATION)
+    fields = IMAGE | {"output_cost_per_image": Decimal("0.08"), "output_cost_per_image_4K": Decimal("0.16")}
+    file = {"gpt-4o": {"litellm_provider": "openai"} | fields}
+    (model,) = read_litellm(file, terms(known={"gpt-4o": ours})).price_list.models
+    prices = [model.price.call_price, *(override.call_price for override in model.price.overrides)]
+    assert [price and (price.price, price.input_covered) for price in prices] == [("0.08", 4_000), ("0.16", 4_000)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32), st.decimals("0.01", "20", places=4).filter(bool))
+def test_a_marked_up_charge_is_the_cost_times_the_markup(seed: int, factor: Decimal) -> None:
+    """Exactly, but for the one rounding of each."""
+    random = Random(seed)
+    name, fields = random.choice(candidates())
+    (model,) = read_litellm({name: fields}, terms(f"{factor:f}", models={name: name})).price_list.models
+    assert model.cost_card is not None
+    usage = Usage({Meter.INPUT: random.randrange(400_000), Meter.OUTPUT: random.randrange(100_000)})
+    asked = amount_of(compile_card(model.price, "price"), usage=usage, circumstances=Circumstances(0))
+    paid = amount_of(compile_card(model.cost_card, "cost"), usage=usage, circumstances=Circumstances(0))
+    assert isinstance(asked, int)
+    assert isinstance(paid, int)
+    assert abs(asked - paid * Fraction(factor)) <= Fraction(1, 2) + Fraction(factor) / 2

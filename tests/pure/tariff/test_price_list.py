@@ -133,7 +133,7 @@ def test_a_diff_shows_models_that_come_and_go_and_every_price_that_moves() -> No
     assert set(found.changed) == {
         Change("gpt-4o", "price output", "15 per 1000000", "20 per 1000000"),
         Change("gpt-4o", "price cached_input", None, "2.5 per 1000000"),
-        Change("gpt-4o", "price override 1 (batch True) multiply", "0.5", "0.6"),
+        Change("gpt-4o", "price override (batch True) multiply", "0.5", "0.6"),
         Change("gpt-4o", "min_tier", "pro", "basic"),
         Change("gpt-4o", "aliases", "gpt-4o-2024-05-13", None),
     }
@@ -150,7 +150,37 @@ def test_the_order_of_overrides_is_a_change() -> None:
     rates = {"input": "5"}
     one = read(changed(GPT, price={"rates": rates, "overrides": [first, second]}))
     other = read(changed(GPT, price={"rates": rates, "overrides": [second, first]}))
-    assert diff(one, other).changed
+    (change,) = diff(one, other).changed
+    assert (change.where, change.before) == ("price order of overrides", "batch True; input_above 9")
+
+
+def test_one_override_more_moves_none_of_the_others() -> None:
+    batch, long = {"when": {"batch": True}, "rates": {"input": "1"}}, {"when": {"input_above": 9}, "multiply": "2"}
+    one = read(changed(GPT, price={"rates": {"input": "5"}, "overrides": [batch]}))
+    two = read(changed(GPT, price={"rates": {"input": "5"}, "overrides": [long, batch]}))
+    (change,) = diff(one, two).changed
+    assert change == Change("gpt-4o", "price override (input_above 9) multiply", None, "2")
+    twice = read(changed(GPT, price={"rates": {"input": "5"}, "overrides": [batch, batch]}))
+    assert [each.where for each in diff(one, twice).changed] == ["price override (batch True again, 2) input"]
+
+
+def test_a_price_for_more_units_is_the_same_where_it_comes_to_the_same() -> None:
+    minute = changed(FLUX, price={"rates": {"audio_seconds": {"price": "0.006", "per": 60}}})
+    hour = changed(FLUX, price={"rates": {"audio_seconds": {"price": "0.36", "per": 3600}}})
+    second = changed(FLUX, price={"rates": {"audio_seconds": "0.0001"}})
+    dearer = changed(FLUX, price={"rates": {"audio_seconds": "0.00011"}})
+    assert diff(read(minute), read(hour)).changed == diff(read(minute), read(second)).changed == ()
+    assert [(each.before, each.after) for each in diff(read(minute), read(dearer)).changed] == [
+        ("0.006 per 60", "0.00011 per 1")
+    ]
+
+
+def test_costs_are_compared_price_by_price() -> None:
+    costly = changed(GPT, cost_card={"rates": {"input": "1"}})
+    dearer = changed(GPT, cost_card={"rates": {"input": "2"}})
+    assert diff(read(costly), read(dearer)).changed == (
+        Change("gpt-4o", "cost input", "1 per 1000000", "2 per 1000000"),
+    )
 
 
 def test_the_public_price_of_a_text_model_is_whole() -> None:
