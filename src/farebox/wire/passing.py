@@ -58,6 +58,9 @@ class PassingMeter:
         payload = self._sse.whole(data)
         if payload is not None:
             return self._pass(data, payload, None)
+        named = self._sse.whole_named(data)
+        if named is not None:
+            return self._pass(data, named[1], named[0])
         passed = [self._pass(event.raw, event.payload, event.name) for event in self._sse.feed(data)]
         return passed[0] if len(passed) == 1 else b"".join(passed)
 

@@ -20,6 +20,7 @@ _BOM = b"\xef\xbb\xbf"
 _EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _DATA, _DATA_LENGTH = b"data: ", 6
+_NAME, _NAME_LENGTH = b"event: ", 7
 _LF = 10
 
 
@@ -61,6 +62,21 @@ class SseSplitter:
         if data[last] != _LF or data.find(b"\r") >= 0:
             return None
         return data[_DATA_LENGTH:-2]
+
+    def whole_named(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Name and payload, if `data` is exactly one event of a line with a name and a line of data; else `feed` it.
+
+        The same for dialects that name their events.
+        """
+        if self._waiting or not data.startswith(_NAME):
+            return None
+        named = data.find(b"\n")
+        last = len(data) - 1
+        if not data.startswith(_DATA, named + 1) or data.find(b"\n", named + 1) != last - 1:
+            return None
+        if data[last] != _LF or data.find(b"\r") >= 0:
+            return None
+        return data[_NAME_LENGTH:named], data[named + 1 + _DATA_LENGTH : -2]
 
     def feed(self, data: bytes) -> list[Event]:
         """All events that are whole now. Raises `EventTooLarge`."""

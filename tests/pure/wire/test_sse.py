@@ -88,3 +88,32 @@ def test_a_large_event_in_small_pieces_is_no_quadratic_work() -> None:
 )
 def test_the_short_way_takes_exactly_one_plain_event(data: bytes, payload: bytes | None) -> None:
     assert SseSplitter().whole(data) == payload
+
+
+@pytest.mark.parametrize(
+    ("data", "event"),
+    [
+        (b"event: stop\ndata: x\n\n", (b"stop", b"x")),
+        (b"event: \ndata: \n\n", (b"", b"")),
+        (b"event: stop\ndata: x\n\nevent: stop\ndata: y\n\n", None),
+        (b"event: stop\ndata: x\ndata: y\n\n", None),
+        (b"event: stop\ndata: x\r\n\n", None),
+        (b"event: stop\ndata: x\n", None),
+        (b"event: stop\n\n", None),
+        (b"event:stop\ndata: x\n\n", None),
+        (b"data: x\n\n", None),
+        (b"", None),
+    ],
+)
+def test_the_short_way_of_a_named_event_reads_what_the_long_way_reads(
+    data: bytes, event: tuple[bytes, bytes] | None
+) -> None:
+    assert SseSplitter().whole_named(data) == event
+    if event is not None:
+        assert [(read.name, read.payload) for read in SseSplitter().feed(data)] == [event]
+
+
+def test_no_short_way_while_something_waits() -> None:
+    splitter = SseSplitter()
+    splitter.feed(b"data: x\n")
+    assert splitter.whole_named(b"event: stop\ndata: x\n\n") is None

@@ -72,6 +72,9 @@ class TranslatedMeter:
         payload = self._sse.whole(data)
         if payload is not None:
             return self._pass(payload, None)
+        named = self._sse.whole_named(data)
+        if named is not None:
+            return self._pass(named[1], named[0])
         return b"".join([self._pass(event.payload, event.name) for event in self._sse.feed(data)])
 
     def end(self) -> bytes:

@@ -1,0 +1,22 @@
+"""`POST /v1/messages/count_tokens`: what is counted, and how the count is shown.
+
+No provider is asked and nothing is charged: the count is ours, by the nearest vocabulary there is,
+and an estimate for models whose vocabulary is their maker's secret.
+"""
+
+from __future__ import annotations
+
+from farebox.wire.anthropic.parse import parse_input
+from farebox.wire.call import Call, Malformed
+
+PATH = "/v1/messages/count_tokens"
+
+
+def read(body: bytes) -> Call | Malformed:
+    """The call whose input is to be counted: a Messages request that needs no `max_tokens`."""
+    return parse_input(body)
+
+
+def shown(input_tokens: int) -> dict[str, int]:
+    """The answer, in this dialect's shape."""
+    return {"input_tokens": input_tokens}
