@@ -144,3 +144,25 @@ def test_a_400_of_googles_stays_400_in_openais_shape(google: Shop) -> None:
     answer = google.chat(google.customer())
     assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
     assert answer.error["message"] == "The input token count exceeds the maximum."
+
+
+# Embeddings -----------------------------------------------------------------------------------------
+
+
+def test_openais_embeddings_are_served_by_googles_channels_and_counted(google: Shop) -> None:
+    customer = google.customer()
+    body = {"model": "text-embedding-3-small", "input": ["hello hello", "hello"]}
+    answer = google.gateway.post("/v1/embeddings", customer, body)
+    assert [row["index"] for row in answer.json["data"]] == [0, 1]
+    charge = google.charge(customer)
+    assert (charge.stamp, charge.usage["input"]) == ("counted", answer.json["usage"]["prompt_tokens"])
+    assert google.upstream.seen[0].path == "/v1beta/models/upstream-embedding:batchEmbedContents"
+
+
+def test_googles_embeddings_are_served_by_openais_channels(shop: Shop) -> None:
+    customer = shop.customer()
+    path = "/v1beta/models/text-embedding-3-small:embedContent"
+    answer = shop.gateway.post(path, customer, {"content": {"parts": [{"text": "hello"}]}})
+    assert len(answer.json["embedding"]["values"]) == 8
+    assert shop.charge(customer).usage == {"input": 5}
+    assert shop.upstream.seen[0].json()["model"] == "upstream-embedding"

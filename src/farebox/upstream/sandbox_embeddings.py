@@ -25,6 +25,8 @@ def answer(call: Call, script: Script) -> bytes:
     dimensions = int(dict(call.parameters).get("dimensions", DEFAULT_DIMENSIONS))
     as_base64 = text_field(call.fields, "encoding_format") == "base64"
     vectors = [] if script.empty else [_vector(call.model, item, dimensions) for item in _inputs(call)]
+    if "input" not in call.fields:
+        return _as_google_does(call, script, vectors)
     rows = [
         {"object": "embedding", "index": index, "embedding": _written(vector, as_base64)}
         for index, vector in enumerate(vectors)
@@ -35,8 +37,20 @@ def answer(call: Call, script: Script) -> bytes:
     return msgspec.json.encode(body)
 
 
+def _as_google_does(call: Call, script: Script, vectors: list[array[float]]) -> bytes:
+    """In Gemini's dialect: one vector, or a list of them."""
+    listed = [{"values": vector.tolist()} for vector in vectors]
+    body: dict[str, Any] = {"embedding": listed[0]} if "content" in call.fields and listed else {"embeddings": listed}
+    if script.usage is not UsageShape.NONE:
+        body["usageMetadata"] = {"promptTokenCount": _usage(call, script)["prompt_tokens"]}
+    return msgspec.json.encode(body)
+
+
 def _inputs(call: Call) -> list[Any]:
-    """The inputs one by one; a bare array of token numbers is one input."""
+    """The inputs one by one; a bare array of token numbers is one input, and so is a content of Gemini's."""
+    if "input" not in call.fields:
+        asked = msgspec.json.decode(call.fields["requests"]) if "requests" in call.fields else [call.fields]
+        return [msgspec.json.encode(one["content"]).decode() for one in asked]
     stated = msgspec.json.decode(call.fields["input"])
     return [stated] if isinstance(stated, str) or isinstance(stated[0], int) else stated
 

@@ -17,6 +17,7 @@ from farebox.wire.chat.features import objection
 from farebox.wire.chat.speech import Speech
 from farebox.wire.chat.translated import TranslatedMeter, counted_output
 from farebox.wire.dialect import Dialect, Meters
+from farebox.wire.gemini.embeddings_passage import EMBEDDINGS
 from farebox.wire.openai_answer import Answer
 from farebox.wire.openai_errors import UpstreamError, read_upstream_error
 from farebox.wire.speeches import SPEECHES
@@ -36,6 +37,14 @@ class Passage(Protocol):
     def meter(self, call: Call) -> Meters: ...
     def read_answer(self, body: bytes, call: Call) -> Answer | None: ...
     def read_upstream_error(self, body: bytes, *, names: Mapping[str, str] | None = None) -> UpstreamError: ...
+
+
+class Joined(Passage, Protocol):
+    """A way between two dialects, which not every call can go."""
+
+    def objection(self, call: Call) -> Malformed | None:
+        """Why this call cannot be said in the channel's dialect; None if it can."""
+        ...
 
 
 class Translation:
@@ -116,12 +125,14 @@ _SPOKEN_BY: Mapping[str, str] = {
 }
 """The chat dialect of a channel."""
 
-_TRANSLATIONS: dict[tuple[str, str], Translation] = {
+_CHATS: Mapping[tuple[str, str], Joined] = {
     (ours, channel): Translation(SPEECHES[ours], SPEECHES[theirs])
     for ours in SPEECHES
     for channel, theirs in _SPOKEN_BY.items()
     if theirs in SPEECHES and ours != theirs
 }
+_TRANSLATIONS: Mapping[tuple[str, str], Joined] = {**_CHATS, **EMBEDDINGS}
+"""By the caller's dialect and the channel's."""
 
 
 def is_native(dialect: Dialect, channel_dialect: str) -> bool:
