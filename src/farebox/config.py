@@ -111,6 +111,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Row("Send a hashed identifier of the account upstream, so that one abuser does not cost the upstream key."),
     ] = False
+    store_responses: Annotated[
+        bool, Row("Store answers of the Responses endpoint, sealed, for later turns to go on from.")
+    ] = True
+    response_retention_days: Annotated[Count, Row("How long a stored response is kept after its last turn.")] = 30
     connect_timeout_s: Annotated[Count, Row("Longest wait for an upstream's connection.")] = 10
     first_byte_timeout_s: Annotated[Count, Row("Longest wait for an upstream's first byte.")] = 600
     idle_timeout_s: Annotated[Count, Row("Longest silence of an upstream within an answer.")] = 300

@@ -51,6 +51,11 @@ def hold_of(request_id: str) -> HoldId:
     return HoldId("hold_" + request_id.removeprefix("req_"))
 
 
+def response_of(request_id: str) -> str:
+    """The answer to a request, where it has a name that outlives it, has the request's own body."""
+    return "resp_" + request_id.removeprefix("req_")
+
+
 def request_of(hold_id: str) -> RequestId:
     """The request a hold was opened for."""
     return RequestId("req_" + hold_id.removeprefix("hold_"))

@@ -41,6 +41,7 @@ class RefusalCode(StrEnum):
     MISSING_PARAMETER = "missing_parameter"
     INVALID_PARAMETER = "invalid_parameter"
     INVALID_PURPOSE = "invalid_purpose"
+    PREVIOUS_RESPONSE_NOT_FOUND = "previous_response_not_found"
     CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
     CONTENT_FILTER = "content_filter"
 

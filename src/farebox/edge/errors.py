@@ -46,6 +46,7 @@ STATUSES: Mapping[RefusalCode, Row] = {
     RefusalCode.MISSING_PARAMETER: Row(400, _REQUEST),
     RefusalCode.INVALID_PARAMETER: Row(400, _REQUEST),
     RefusalCode.INVALID_PURPOSE: Row(400, _REQUEST),
+    RefusalCode.PREVIOUS_RESPONSE_NOT_FOUND: Row(400, _REQUEST),
     RefusalCode.CONTEXT_LENGTH_EXCEEDED: Row(400, _REQUEST),
     RefusalCode.CONTENT_FILTER: Row(400, _REQUEST),
     RefusalCode.INVALID_MODEL: Row(404, "not_found_error"),

@@ -108,6 +108,9 @@ class Upstreams:
 
         def claim() -> Lease | NoneAvailable | Busy:
             now = self._loop.time()
+            before = self._where_before(job, offers, now)
+            if before is not None:
+                return before
             slot = self._pool.pick(first, sticky=sticky, now=now, exclude=job.exclude)
             if others and not isinstance(slot, Lease):
                 translated = self._pool.pick(others, sticky=sticky, now=now, exclude=job.exclude)
@@ -123,6 +126,13 @@ class Upstreams:
         if isinstance(granted.slot, NoneAvailable):
             return none_available(granted.slot)
         return granted.slot
+
+    def _where_before(self, job: Job, offers: tuple[str, ...], now: float) -> Lease | None:
+        """The place that answered the conversation's last turn: its prompt cache is there, and what it sealed."""
+        turn = job.prepared.call.turn
+        if turn is None or turn.place is None or turn.place[0] not in offers:
+            return None
+        return self._pool.pick_at(*turn.place, now=now, exclude=job.exclude)
 
     def _order(self, job: Job, offers: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The channels that take the call as it came, and those it can be translated for: asked after them."""

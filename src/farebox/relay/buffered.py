@@ -10,6 +10,7 @@ from farebox.admission.commands import Ended
 from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.relay.ask import Answered, Charged, Client, PassedOn, Refused, Reply
 from farebox.relay.attempts import Sent, Upstreams
+from farebox.relay.conversations import Conversations
 from farebox.relay.job import Job, Stamp
 from farebox.relay.passing import headers_to_pass
 from farebox.relay.policy import is_empty
@@ -27,9 +28,10 @@ ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
 class Buffered:
     """Answers whole bodies for the requests of this process."""
 
-    def __init__(self, upstreams: Upstreams, settler: Settler) -> None:
+    def __init__(self, upstreams: Upstreams, settler: Settler, conversations: Conversations) -> None:
         self._upstreams = upstreams
         self._settler = settler
+        self._conversations = conversations
 
     async def answer(self, job: Job, client: Client) -> Reply:
         """Send, read, charge. A body that breaks off is tried elsewhere: nothing was sent to the client yet."""
@@ -61,6 +63,7 @@ class Buffered:
         )
         flags = judged.flags
         body = answer.body if answer.render is None else answer.render(judged.usage)
+        await self._conversations.keep(job, sent, body, answer.whole)
         if _is_free(job, answer, output_tokens(judged.usage)):
             ended = await self._settler.void(job, Stamp.EMPTY, done=judged, service_tier=answer.service_tier)
             return _answered(job, body, ended, sent)

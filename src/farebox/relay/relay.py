@@ -27,6 +27,7 @@ from farebox.faults import LawBroken, LedgerUnavailable
 from farebox.ids import hold_of
 from farebox.relay.ask import Answered, Ask, Client, Refused, Reply, Standing, Streamed, TooSlow
 from farebox.relay.buffered import Buffered, ledger_refusal
+from farebox.relay.conversations import Conversations
 from farebox.relay.counting import bound_input
 from farebox.relay.job import Described, Job, Mark, Stamp, Trace
 from farebox.relay.once import IN_PROGRESS, Once
@@ -67,6 +68,7 @@ class Reading(NamedTuple):
     catalogue: Catalogue
     writer: LedgerWriter
     once: Once
+    conversations: Conversations
 
 
 class Answering(NamedTuple):
@@ -83,7 +85,7 @@ class Relay:
     def __init__(
         self, reading: Reading, answering: Answering, *, hold_ttl_s: int, admitted: Callable[[], None]
     ) -> None:
-        self._keyring, self._catalogue, self._writer, self._once = reading
+        self._keyring, self._catalogue, self._writer, self._once, self._conversations = reading
         self._buffered, self._streams, self._settler = answering
         self._admitted_one = admitted
         self._hold_ttl_us = hold_ttl_s * 1_000_000
@@ -138,9 +140,10 @@ class Relay:
             return await self._as_before(earlier, ask, client)
         if client.left and ask.idempotency_key is None:
             return Streamed()  # nobody waits, and nothing was begun
-        call = ask.dialect.parse(ask.body)
-        if isinstance(call, Malformed):
-            return await self.refuse(malformed(call), ask.secret, ask.client_ip, ask.dialect.resource)
+        call = await self._conversations.call_of(ask, view)
+        if not isinstance(call, Call):
+            refusal = malformed(call) if isinstance(call, Malformed) else call
+            return await self.refuse(refusal, ask.secret, ask.client_ip, ask.dialect.resource)
         trace.stream = call.stream
         job = await self._admitted(ask, call, view, fingerprint, trace)
         if isinstance(job, Taken):

@@ -15,6 +15,7 @@ from farebox.money import format_credits
 from farebox.relay.ask import Client, Reply, Streamed, TooSlow
 from farebox.relay.attempts import Sent, Upstreams
 from farebox.relay.buffered import ledger_refusal, refused_upstream
+from farebox.relay.conversations import Conversations, whole_in
 from farebox.relay.flow import Stream
 from farebox.relay.job import Job, Stamp
 from farebox.relay.policy import Basis, Ending, Ruling, is_empty, rule_on
@@ -34,10 +35,19 @@ class ClientGone(Exception):
 class Streams:
     """Relays streams for the requests of this process."""
 
-    def __init__(self, upstreams: Upstreams, settler: Settler, writer: LedgerWriter, *, charge_what_died: bool) -> None:
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        settler: Settler,
+        writer: LedgerWriter,
+        conversations: Conversations,
+        *,
+        charge_what_died: bool,
+    ) -> None:
         self._upstreams = upstreams
         self._settler = settler
         self._writer = writer
+        self._conversations = conversations
         self._charge_what_died = charge_what_died
 
     async def answer(self, job: Job, client: Client) -> Reply:
@@ -122,12 +132,15 @@ class Streams:
             return _failure(stream, "Nothing was charged.")
         judged = await self._judge(stream, ruling)
         if ending.complete and _is_free(stream, judged):
+            tail = _end(stream, "0", judged, ruling)
+            await self._conversations.keep(job, stream.sent, tail, whole_in(meter))
             await settler.void(job, Stamp.EMPTY, done=judged, service_tier=meter.service_tier)
-            return _end(stream, "0", judged, ruling)
+            return tail
         # What was counted up to a cut may not exceed what was held; a complete answer's usage may.
         at_most = job.hold.hold.amount if ruling.basis is Basis.COUNTED else None
         charge = settler.price(job, judged, service_tier=meter.service_tier, at_most=at_most)
         tail = _end(stream, format_credits(charge.amount), judged, ruling)
+        await self._conversations.keep(job, stream.sent, tail, whole_in(meter))
         kept = _kept(stream, tail)
         await settler.capture(job, charge, _stamp(ruling, judged), flags=judged.flags, kept=kept)
         return tail

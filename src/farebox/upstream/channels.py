@@ -220,6 +220,16 @@ class ChannelPool:
                     return Lease(channel, key, now)
         return _nothing([channel for channel, _ in ranking], now, exclude)
 
+    def pick_at(self, channel_id: str, key_id: str, *, now: float, exclude: Collection[str] = ()) -> Lease | None:
+        """A lease at this very place, if it serves now: only it can read what it sealed before."""
+        channel = self._states.get(channel_id)
+        if channel is None or not channel.open(now, channel.config) or not {channel_id, key_id}.isdisjoint(exclude):
+            return None
+        for key in channel.keys:
+            if key.config.id == key_id and key.usable(now):
+                return Lease(channel, key, now)
+        return None
+
     def dialect_of(self, channel_id: str) -> str:
         """What a channel speaks; empty if it is gone."""
         state = self._states.get(channel_id)

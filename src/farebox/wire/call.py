@@ -66,6 +66,8 @@ class Turn(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Sealed reasoning is asked for, so that a later turn can send it back."""
     place: tuple[str, str] | None = None
     """Channel and upstream key that answered before: what they sealed, only they can read."""
+    added: msgspec.Raw = ABSENT
+    """What this turn adds to the conversation, as written."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -23,6 +23,7 @@ ROWS = """
     idempotency_mismatch idempotency_in_progress idempotency_completed
     body_too_large file_too_large unsupported_media_type
     invalid_json invalid_messages missing_parameter invalid_parameter invalid_purpose
+    previous_response_not_found
     context_length_exceeded content_filter
     invalid_model
     model_not_allowed

@@ -285,6 +285,50 @@ CREATE TABLE kept_answers (
 CREATE INDEX kept_answers_by_fingerprint ON kept_answers (account_id, fingerprint);
 CREATE INDEX kept_answers_by_expiry ON kept_answers (expires_us);
 
+-- Answers of the Responses endpoint, for a while: what a later turn goes on from. Sealed.
+-- One is there to be read only once the hold of its own body has ended well.
+CREATE TABLE responses (
+    account_id  text   COLLATE "C" NOT NULL,
+    id          text   COLLATE "C" NOT NULL,
+    previous_id text   COLLATE "C",
+    channel_id  text   COLLATE "C" NOT NULL,
+    key_id      text   COLLATE "C" NOT NULL,
+    item_ids    text[] NOT NULL,
+    sealed      bytea  NOT NULL,
+    expires_us  bigint NOT NULL,
+    PRIMARY KEY (account_id, id),
+    CONSTRAINT response_ids_have_their_prefix CHECK (starts_with(id, 'resp_'))
+);
+CREATE INDEX responses_by_item ON responses USING gin (item_ids);
+CREATE INDEX responses_by_expiry ON responses (expires_us);
+
+-- What customers uploaded. The bytes lie in the file store, never without a row here that says so: a row is made
+-- before the first byte is written and goes after the last one is gone. Only those that are kept can be seen.
+CREATE TABLE files (
+    account_id text   COLLATE "C" NOT NULL REFERENCES accounts,
+    id         text   COLLATE "C" NOT NULL,
+    state      text   NOT NULL CHECK (state IN ('arriving', 'kept', 'leaving')),
+    boot       bigint,                                                  -- the process that receives it
+    filename   text,
+    purpose    text,
+    bytes      bigint CHECK (bytes > 0),
+    sha256     bytea  CHECK (length(sha256) = 32),
+    created_us bigint NOT NULL,
+    expires_us bigint CHECK (expires_us > created_us),
+    PRIMARY KEY (account_id, id),
+    CONSTRAINT kept_files_are_whole CHECK (state <> 'kept' OR num_nulls(filename, purpose, bytes, sha256) = 0),
+    CONSTRAINT file_ids_have_their_prefix CHECK (starts_with(id, 'file-'))
+);
+CREATE INDEX files_on_their_way ON files (account_id, id) WHERE state <> 'kept';
+CREATE INDEX files_by_expiry ON files (expires_us) WHERE expires_us IS NOT NULL;
+
+-- What the kept files of an account take together; what an upload is admitted against.
+CREATE TABLE storage (
+    account_id text   COLLATE "C" PRIMARY KEY REFERENCES accounts,
+    files      bigint NOT NULL CHECK (files >= 0),
+    bytes      bigint NOT NULL CHECK (bytes >= 0)
+);
+
 -- Processes alive: each holds a session advisory lock on its row's number.
 CREATE TABLE boots (
     number     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
