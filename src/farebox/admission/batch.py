@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import Raw
+
 from farebox.admission.admit import admit, extend, reserve, settle
 from farebox.admission.budgets import Announcement
 from farebox.admission.commands import (
@@ -64,8 +66,7 @@ class AccountState:
     def __init__(self, books: Books, gate: AccountGate, now_us: int, lots: LotBooks | None = None) -> None:
         self.books = books
         self.gate = gate
-        self.now_us = max(now_us, gate.now_us)
-        gate.now_us = self.now_us
+        self.now_us = gate.now_us = now_us if now_us > gate.now_us else gate.now_us
         self.lots = lots
         self.changed = False
 
@@ -247,7 +248,7 @@ class Batch:
             hold.deadline_us,
             hold.tokens_reserved,
             command.boot if self._boot is None else self._boot,
-            command.described,
+            Raw(command.described),
         )
         self.writes.opened.append(row)
         claim = command.claim
@@ -278,7 +279,7 @@ class Batch:
             settlement.shortfall,
             hold.opened_us,
             now_us,
-            command.receipt,
+            Raw(command.receipt),
         )
         self.writes.charged.append(row)
 

@@ -23,7 +23,8 @@ class OpenedRow(msgspec.Struct, frozen=True, gc=False):
     deadline_us: int
     tokens_reserved: int
     boot: int
-    request: str
+    request: msgspec.Raw
+    """JSON as its encoder wrote it: it becomes part of the batch's own."""
 
 
 class ExtendedRow(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +62,8 @@ class ChargedRow(msgspec.Struct, frozen=True, gc=False):
     shortfall: int
     opened_us: int
     ended_us: int
-    receipt: str
+    receipt: msgspec.Raw
+    """JSON as its encoder wrote it: it becomes part of the batch's own."""
 
 
 class EnteredRow(msgspec.Struct, frozen=True, gc=False):

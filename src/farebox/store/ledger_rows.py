@@ -36,7 +36,11 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _SETTINGS_KEPT = 50_000
-_settings: dict[tuple[str, int], KeySettings] = {}
+_Chosen = tuple[
+    bool, int | None, int | None, frozenset[str], tuple[str, ...], BillingMode, OnLowCredits, Limits
+]  # fmt: skip
+"""The fields of a `KeyGate` that are settings, in its order."""
+_chosen: dict[tuple[str, int], _Chosen] = {}
 _decode_settings = msgspec.json.Decoder(KeySettings).decode
 _decode_budgets = msgspec.json.Decoder(tuple[Budget, ...]).decode
 _decode_cap = msgspec.json.Decoder(Budget | None).decode
@@ -46,7 +50,9 @@ _encode = msgspec.json.Encoder().encode
 
 def account_state(row: Any, lots: LotBooks | None = None) -> AccountState:
     """A locked account row as the machine's state; its time is that of the lock."""
-    account_id = AccountId(row["account_id"])
+    account_id: AccountId = row["account_id"]
+    budgets, last_us, clock_us = row["account_budgets"], row["now_us"], row["clock_us"]
+    now_us = clock_us if clock_us > last_us else last_us
     books = Books(
         account_id,
         row["available"],
@@ -57,7 +63,6 @@ def account_state(row: Any, lots: LotBooks | None = None) -> AccountState:
         row["version"],
         row["next_expiry_us"],
     )
-    budgets, now_us = row["account_budgets"], max(row["clock_us"], row["now_us"])
     gate = AccountGate(
         account_id,
         row["tier"],
@@ -66,7 +71,7 @@ def account_state(row: Any, lots: LotBooks | None = None) -> AccountState:
         row["account_running"],
         Windows(row["account_windows"], now_us),
         () if budgets == "[]" else _decode_budgets(budgets),
-        row["now_us"],
+        last_us,
     )
     return AccountState(books, gate, now_us, lots)
 
@@ -74,21 +79,14 @@ def account_state(row: Any, lots: LotBooks | None = None) -> AccountState:
 def key_state(row: Any) -> KeyState:
     """A locked key row as the machine's state."""
     key_id, version = row["key_id"], row["key_settings_version"]
-    settings = key_settings(key_id, version, row["key_settings"])
     cap, budgets = row["cap"], row["key_budgets"]
+    chosen = _chosen.get((key_id, version)) or _remember(key_id, version, row["key_settings"])
     return KeyState(
         KeyGate(
-            KeyId(key_id),
-            AccountId(row["account_id"]),
+            key_id,
+            row["account_id"],
             version,
-            settings.enabled,
-            settings.revoked_us,
-            settings.expires_us,
-            frozenset(settings.models),
-            settings.ip_ranges,
-            settings.billing_mode,
-            settings.on_low_credits,
-            settings.limits,
+            *chosen,
             None if cap is None else _decode_cap(cap),
             () if budgets == "[]" else _decode_budgets(budgets),
             row["key_running"],
@@ -98,14 +96,22 @@ def key_state(row: Any) -> KeyState:
     )
 
 
-def key_settings(key_id: str, version: int, text: str) -> KeySettings:
-    """The decoded settings of a key, from memory when this version was decoded before."""
-    known = _settings.get((key_id, version))
-    if known is None:
-        if len(_settings) >= _SETTINGS_KEPT:
-            _settings.clear()
-        known = _settings[key_id, version] = _decode_settings(text)
-    return known
+def _remember(key_id: str, version: int, text: str) -> _Chosen:
+    """The settings of a key as its gate has them, decoded once for each version."""
+    if len(_chosen) >= _SETTINGS_KEPT:
+        _chosen.clear()
+    settings = _decode_settings(text)
+    _chosen[key_id, version] = chosen = (
+        settings.enabled,
+        settings.revoked_us,
+        settings.expires_us,
+        frozenset(settings.models),
+        settings.ip_ranges,
+        settings.billing_mode,
+        settings.on_low_credits,
+        settings.limits,
+    )
+    return chosen
 
 
 class AccountRow(msgspec.Struct, frozen=True, gc=False):

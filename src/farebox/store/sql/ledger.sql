@@ -74,10 +74,10 @@ keys_written AS (
 -- name: part_opened
 opened_written AS (
     INSERT INTO holds (account_id, id, key_id, amount, opened_us, deadline_us, tokens_reserved, boot, request)
-    SELECT account_id, id, key_id, amount, opened_us, deadline_us, tokens_reserved, boot, request::json
+    SELECT account_id, id, key_id, amount, opened_us, deadline_us, tokens_reserved, boot, request
     FROM json_to_recordset($rows)
         AS u (account_id text, id text, key_id text, amount bigint, opened_us bigint, deadline_us bigint,
-              tokens_reserved bigint, boot bigint, request text)
+              tokens_reserved bigint, boot bigint, request json)
     RETURNING 1
 )
 
@@ -104,11 +104,11 @@ charged_written AS (
     INSERT INTO charges (account_id, hold_id, kind, ended, stamp, key_id, model, held, amount, from_hold,
                          from_available, shortfall, opened_us, ended_us, receipt)
     SELECT account_id, hold_id, kind, ended, stamp, key_id, model, held, amount, from_hold,
-           from_available, shortfall, opened_us, ended_us, receipt::json
+           from_available, shortfall, opened_us, ended_us, receipt
     FROM json_to_recordset($rows)
         AS u (account_id text, hold_id text, kind text, ended text, stamp text, key_id text, model text, held bigint,
               amount bigint, from_hold bigint, from_available bigint, shortfall bigint, opened_us bigint,
-              ended_us bigint, receipt text)
+              ended_us bigint, receipt json)
     RETURNING 1
 )
 
