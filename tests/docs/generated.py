@@ -2,6 +2,7 @@
 
     docs/reference/meters.md         tariff/meters.py
     docs/reference/price-fields.md   wire/price_fields.py
+    docs/reference/dialects.md       wire/passage.py, the tables of wire/speeches.py
     docs/reference/metrics.md        observe/exposition.py
 
 A test compares what is committed with what would be written.
@@ -20,8 +21,12 @@ from farebox.observe.metrics import Metrics
 from farebox.relay.job import Trace
 from farebox.tariff.meters import INPUT_TOKENS, OUTPUT_TOKENS, PARENT, Meter, default_per
 from farebox.tariff.public_price import UNIT_NAMES
-from farebox.wire.dialect import DIALECTS
+from farebox.wire.chat.features import Feature, Row
+from farebox.wire.dialect import DIALECTS, Dialect
+from farebox.wire.passage import CHANNEL_DIALECTS, is_native, passage_between
+from farebox.wire.speeches import SPEECHES
 
+CHAT = ("openai_chat", "openai_responses", "anthropic", "gemini")
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
 _OF_METERS = """\
@@ -31,6 +36,15 @@ parent's; without either it is unpriced, and a call that could use it is refused
 _OF_PRICE_FIELDS = """\
 A field is priced (the hold covers what it can cause) or refused with 400 `invalid_parameter`, because what it buys is
 on no rate card. One that is `null` or `false` asks for nothing and passes, as do all fields not named here.
+"""
+_OF_DIALECTS = """\
+Who can serve whom, and what is done about what a dialect cannot say; [how it works](../concepts/dialects.md). A channel
+of the same dialect gets a call as it came; between two of the four chat dialects it is translated.
+"""
+_OF_FEATURES = """\
+What a call asks for, by the dialect of the channel that serves it when that is not the caller's own: said as it is (an
+empty cell), said in other words (adapted), left out because the answer stays what was asked for (dropped), or answered
+with 400 `invalid_parameter` and the field (refused).
 """
 _OF_METRICS = """\
 What `GET /metrics` shows; [what to look at](../operating/metrics-and-logs.md). Times are seconds. A histogram `x` is
@@ -68,6 +82,38 @@ def price_fields() -> str:
     )
 
 
+def dialects() -> str:
+    """Which channels serve which endpoint, and what each chat dialect cannot say."""
+    served = [
+        (_addresses(name), *(_way(dialect, channel) for channel in CHANNEL_DIALECTS))
+        for name, dialect in {dialect.name: dialect for dialect in DIALECTS}.items()
+    ]
+    columns = tuple(f"`{name}`" for name in CHAT)
+    features = [
+        (feature.value, *(row.treatment.value if row else "" for row in _rows(feature)))
+        for feature in Feature
+        if any(_rows(feature))
+    ]
+    reasons = [
+        f"## To a channel that speaks `{name}`\n\n"
+        + _table(
+            ("asked for", "", "how"),
+            [(feature.value, row.treatment.value, row.how) for feature, row in SPEECHES[name].table.items()],
+        )
+        for name in CHAT
+    ]
+    return _page(
+        "Dialects",
+        "src/farebox/wire/passage.py` and the tables in `src/farebox/wire/speeches.py",
+        _OF_DIALECTS,
+        _table(("endpoint", *(f"`{channel}`" for channel in CHANNEL_DIALECTS)), served),
+        "## What is done about what a dialect cannot say",
+        _OF_FEATURES,
+        _table(("asked for", *columns), features),
+        *reasons,
+    )
+
+
 def metrics() -> str:
     """Every metric, from a worker that has seen one of each."""
     families = text_string_to_metric_families(exposition(_one_of_each().counted).decode())
@@ -89,7 +135,22 @@ def metrics() -> str:
     )
 
 
-PAGES: dict[str, Callable[[], str]] = {"meters.md": meters, "price-fields.md": price_fields, "metrics.md": metrics}
+PAGES: dict[str, Callable[[], str]] = {
+    "meters.md": meters,
+    "price-fields.md": price_fields,
+    "dialects.md": dialects,
+    "metrics.md": metrics,
+}
+
+
+def _way(dialect: Dialect, channel: str) -> str:
+    if is_native(dialect, channel):
+        return "as it came"
+    return "translated" if passage_between(dialect, channel) is not None else ""
+
+
+def _rows(feature: Feature) -> list[Row | None]:
+    return [SPEECHES[name].table.get(feature) for name in CHAT]
 
 
 def _addresses(name: str) -> str:
