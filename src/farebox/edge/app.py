@@ -20,7 +20,7 @@ from farebox.edge.connection import Connection, LiveStreams
 from farebox.edge.errors import INTERNAL, render_internal
 from farebox.edge.exchange import ClientGone, Exchange
 from farebox.edge.headers import PREFLIGHT, Wishes, client_address, cors_lines, read_headers, secret_in
-from farebox.edge.replies import JSON, POST_ONLY, Response, refused, respond, wrong_method
+from farebox.edge.replies import JSON, Response, refused, respond
 from farebox.relay.ask import Ask, PassedOn, Refused, Reply
 from farebox.relay.job import Trace
 from farebox.relay.relay import Relay
@@ -140,9 +140,6 @@ class EdgeApp:
         method, path = exchange.method, exchange.path
         if method == "OPTIONS":
             return Response(204, PREFLIGHT if wishes.origin else b"", b"")
-        if dialect_at(path) is not None:
-            trace.code = RefusalCode.METHOD_NOT_ALLOWED.value
-            return wrong_method(POST_ONLY)
         client_ip = self._client_ip(exchange, wishes)
         ask = Asking(trace.request_id, client_ip, trace, lambda: self._body(exchange, wishes))
         return await self._reads.answer(method, path, exchange.query, wishes, ask)

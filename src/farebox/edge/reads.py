@@ -15,7 +15,7 @@ from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.edge.app import MISSING_KEY, Asking
 from farebox.edge.headers import Wishes, standing_lines
 from farebox.edge.health import Health
-from farebox.edge.replies import GET_ONLY, JSON, Response, refused, wrong_method
+from farebox.edge.replies import GET_ONLY, JSON, POST_ONLY, Response, refused, wrong_method
 from farebox.edge.routes import Answer, Question, Routes
 from farebox.faults import LedgerUnavailable
 from farebox.relay.ask import Refused, Standing
@@ -23,7 +23,7 @@ from farebox.relay.buffered import ledger_refusal
 from farebox.relay.relay import Relay
 from farebox.store.keyring import KeyView
 from farebox.wire.addresses import tidied
-from farebox.wire.dialect import ANTHROPIC, OPENAI_CHAT, Dialect
+from farebox.wire.dialect import ANTHROPIC, OPENAI_CHAT, Dialect, dialect_at
 from farebox.wire.gemini.dialect import ROUTES as GEMINI_ROUTES
 
 RESOURCE = "account"
@@ -58,7 +58,8 @@ class Reads:
             return _respond(answer, dialect, ask, None)
         found = self._found(path) or self._found(path := tidied(path))
         if found is None:
-            return _respond(_NO_ROUTE, dialect, ask, None)
+            is_call = dialect_at(path) is not None
+            return _respond(wrong_method(POST_ONLY) if is_call else _NO_ROUTE, dialect, ask, None)
         methods, rest = found
         route = methods.get("GET" if method == "HEAD" else method)
         if route is None:
