@@ -32,6 +32,7 @@ from farebox.tariff.price_list import Severity
 from farebox.tariff.rate import amount_of
 
 NANO = 10**9
+DAY = timedelta(days=1)
 FIRST, LAST = date(2024, 6, 1), date(2027, 3, 1)
 MODELS = [(place, number) for place, each in enumerate(data.providers) for number in range(len(each.models))]
 
@@ -230,9 +231,8 @@ def drawn(place: int, number: int, random: Random) -> Case:
     provider = data.providers[place]
     model = provider.models[number]
     raw = entry_of(place, number)
-    at = datetime.combine(FIRST, datetime.min.time(), UTC) + timedelta(
-        days=random.randrange((LAST - FIRST).days), seconds=random.randrange(86_400)
-    )
+    at = datetime.combine(random.choice(days_of(raw, random)), datetime.min.time(), UTC)
+    at += timedelta(seconds=random.choice((0, 1, random.randrange(86_400), 86_399)))
     bare = Case(provider, model, raw, Usage({}), at, {})
     meters = {meter for unit in bare.units if unit in UNITS for meter in UNITS[unit][0]}
     usual = [meter for meter in TOKEN_METERS if meter in meters]
@@ -242,7 +242,17 @@ def drawn(place: int, number: int, random: Random) -> Case:
     counts |= {meter: random.randrange(90_000) for meter in meters - set(TOKEN_METERS) if meter is not Meter.CALLS}
     counts |= {Meter.CALLS: 1} if Meter.CALLS in meters else {}
     contexts = [{}, *(variant.when for variant in model.price_variants or ())]
-    return bare._replace(usage=Usage(counts), context=random.choice(contexts))
+    context = {**random.choice(contexts), **random.choice(contexts)}  # two may hold at once: the first wins
+    return bare._replace(usage=Usage(counts), context=context)
+
+
+def days_of(raw: Entry, random: Random) -> list[date]:
+    """Any day, and those on which a price begins, and the days before."""
+    prices = raw.model.get("prices", {})
+    dated = [*([] if isinstance(prices, Mapping) else prices), *(raw.model.get("price_variants") or ())]
+    starts = [(each.get("constraint") or {}).get("start_date") for each in dated]
+    begins = [date.fromisoformat(start) for start in starts if start]
+    return [FIRST + timedelta(days=random.randrange((LAST - FIRST).days)), *begins, *(d - DAY for d in begins)]
 
 
 @settings(max_examples=200, deadline=None)
