@@ -31,6 +31,7 @@ from farebox.wire.call import (
 from farebox.wire.json_object import read_as, read_object
 from farebox.wire.media import CacheMark, MediaBounds, Part, is_long
 from farebox.wire.price_fields import FREE_TOOLS, OPENAI_CHAT, read_service_tier, refuse_fields, refused_names
+from farebox.wire.responses.as_chat import as_chat, is_responses_shaped
 
 STICKY_CHARACTERS = 512
 
@@ -95,6 +96,9 @@ def parse(body: bytes) -> Call | Malformed:
     fields = read_object(body)
     if isinstance(fields, Malformed):
         return fields
+    if is_responses_shaped(fields):
+        meant = as_chat(fields)
+        return meant if isinstance(meant, Malformed) else parse(meant)
     wanted = read_as(body, _body)
     if isinstance(wanted, Malformed):
         return wanted
