@@ -21,6 +21,7 @@ from farebox.money import parse_credits
 
 COMMAND = Path(sys.executable).with_name("farebox")
 MODEL = "gpt-4o-mini"
+ANTHROPIC_MODEL = "claude-sonnet-4-5"
 UPSTREAM_KEY = "sk-mock"
 
 
@@ -61,7 +62,7 @@ def settings(data_dir: Path) -> dict[str, str]:
 
 
 def provision(data_dir: Path, *, upstream_port: int, accounts: int) -> tuple[str, ...]:
-    """A channel to the mock and so many accounts with credits, through the store; their API keys."""
+    """Channels to the mock and so many accounts with credits, through the store; their API keys."""
     return asyncio.run(_provision(data_dir, upstream_port, accounts))
 
 
@@ -73,9 +74,10 @@ async def _provision(data_dir: Path, upstream_port: int, accounts: int) -> tuple
     chosen = load_settings({"data_dir": str(data_dir)}, environment={})
     with database(chosen) as dsn:
         async with open_books(chosen, dsn) as books:
-            row = ChannelRow("chan_mock", "mock", "openai", f"http://127.0.0.1:{upstream_port}/v1")
-            row = msgspec.structs.replace(row, options={"models": {MODEL: MODEL}})
-            await books.changes.put_channel(row, secrets=(UPSTREAM_KEY,))
+            for dialect, model in (("openai", MODEL), ("anthropic", ANTHROPIC_MODEL)):
+                row = ChannelRow(f"chan_{dialect}", dialect, dialect, f"http://127.0.0.1:{upstream_port}/v1")
+                row = msgspec.structs.replace(row, options={"models": {model: model}})
+                await books.changes.put_channel(row, secrets=(UPSTREAM_KEY,))
             return tuple([await _account(books, number) for number in range(accounts)])
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from benchmarks.report import Cell, Check, Table
 from benchmarks.samples import MEGABYTE, Sample, at_steady_rate, memory_course, under_wrk, with_streams
 from benchmarks.servers import NotReady
-from benchmarks.stage import Settings, stage
+from benchmarks.stage import CHAT, Ask, Settings, stage
 
 CONNECTIONS = (1, 8, 32)
 STEADY_PER_SECOND = 2000
@@ -23,6 +23,8 @@ MEMORY_LIMIT_S = 600.0
 GATEWAY_TIMES_NGINX, GATEWAY_AIM = 10.0, 6.0
 DATABASE_TIMES_NGINX = 7.0
 CHUNK_TIMES_NGINX = 1.8
+TRANSLATED = 2.0
+"""Times what a chunk costs that is passed on."""
 HOT_TIMES_SPREAD = 1.05
 """Not slower, within what two runs of the same differ by."""
 OPEN_STREAMS_MB = 200.0
@@ -64,6 +66,25 @@ def chunks(settings: Settings) -> list[Table]:
     ]
     columns = ("server", "chunks/s", "CPU µs/chunk", "PostgreSQL µs/chunk", "RSS MB")
     return [Table(f"Streams, {CHUNK_STREAMS} at a time", columns, rows, checks)]
+
+
+def translated(settings: Settings) -> list[Table]:
+    """CPU for each chunk of an Anthropic stream, for a caller of the same dialect and for one of OpenAI's."""
+    rows: list[tuple[Cell, ...]] = []
+    with stage(settings) as subjects:
+        if subjects[-1].name == "farebox":
+            for path in ("/v1/messages", CHAT):
+                ask = Ask.to_anthropic(path)
+                one = with_streams(subjects[-1], count=CHUNK_STREAMS, seconds=settings.seconds, ask=ask)
+                rows.append((path, one.per_second, one.cpu_us, one.database_us, one.rss_mb))
+    checks = [
+        Check(
+            "CPU per chunk, translated ÷ passed on", _ratio(float(rows[1][2] or 0), float(rows[0][2] or 0)), TRANSLATED
+        )
+        for _ in rows[1:]
+    ]
+    columns = ("asked for at", "chunks/s", "CPU µs/chunk", "PostgreSQL µs/chunk", "RSS MB")
+    return [Table(f"Streams of an Anthropic channel, {CHUNK_STREAMS} at a time", columns, rows, checks)]
 
 
 def hot(settings: Settings) -> list[Table]:
@@ -117,7 +138,7 @@ def memory(settings: Settings) -> list[Table]:
 
 
 MEASURES: dict[str, Callable[[Settings], list[Table]]] = {
-    measure.__name__: measure for measure in (requests, steady, chunks, hot, streams, memory)
+    measure.__name__: measure for measure in (requests, steady, chunks, translated, hot, streams, memory)
 }
 
 

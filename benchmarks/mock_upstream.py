@@ -3,7 +3,8 @@
     python -m benchmarks.mock_upstream --port 9000 --chunks 400 --pace-ms 2
 
 A body with `"stream":true` gets the stream: `chunks` events, one every `pace-ms`, each written on its own so that a
-proxy sees it arrive alone, then a finish, the usage and `[DONE]`. Everything else gets the plain answer.
+proxy sees it arrive alone, then a finish, the usage and `[DONE]`. Everything else gets the plain answer. A stream asked
+for at `…/messages` is the same in Anthropic's events.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import asyncio
 import json
 import socket
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import uvloop
 
@@ -65,6 +66,36 @@ USAGE_EVENT = _event(_json(ENVELOPE | {"object": "chat.completion.chunk", "choic
 LAST = _chunk(stream_event({}, "stop")) + _chunk(USAGE_EVENT) + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
+def _named(kind: str, **fields: Any) -> bytes:
+    """One event of an Anthropic stream, as a chunk of the body."""
+    return _chunk(b"event: " + kind.encode() + b"\n" + _event(_json({"type": kind} | fields)))
+
+
+_MESSAGE = {"id": "msg_bench0123456789", "type": "message", "role": "assistant", "model": "bench-model", "content": []}
+_GIVEN = {"input_tokens": 24, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1}
+
+
+class Shape(NamedTuple):
+    """A stream: what comes at once, what comes again and again, what ends it."""
+
+    first: bytes
+    word: bytes
+    last: bytes
+
+
+OPENAI = Shape(STREAM_HEAD + FIRST, WORD, LAST)
+ANTHROPIC = Shape(
+    STREAM_HEAD
+    + _named("message_start", message=_MESSAGE | {"stop_reason": None, "usage": _GIVEN})
+    + _named("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+    _named("content_block_delta", index=0, delta={"type": "text_delta", "text": " word"}),
+    _named("content_block_stop", index=0)
+    + _named("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 96})
+    + _named("message_stop")
+    + b"0\r\n\r\n",
+)
+
+
 class Mock(asyncio.Protocol):
     """One connection. Requests come one after another, never pipelined."""
 
@@ -73,6 +104,7 @@ class Mock(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._buffered = b""
+        self._shape = OPENAI
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -84,9 +116,10 @@ class Mock(asyncio.Protocol):
         head_end = self._buffered.find(b"\r\n\r\n") + 4
         if head_end < 4 or len(self._buffered) < head_end + _content_length(self._buffered[:head_end]):
             return
-        body, self._buffered = self._buffered[head_end:], b""
+        line, body, self._buffered = self._buffered[:64], self._buffered[head_end:], b""
         if b'"stream":true' in body or b'"stream": true' in body:
-            self._transport.write(STREAM_HEAD + FIRST)
+            self._shape = ANTHROPIC if b"/messages" in line else OPENAI
+            self._transport.write(self._shape.first)
             asyncio.get_running_loop().call_later(self.pace_s, self._go_on, self.chunks)
         else:
             self._transport.write(PLAIN)
@@ -95,9 +128,9 @@ class Mock(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if not left:
-            self._transport.write(LAST)
+            self._transport.write(self._shape.last)
             return
-        self._transport.write(WORD)
+        self._transport.write(self._shape.word)
         asyncio.get_running_loop().call_later(self.pace_s, self._go_on, left - 1)
 
 

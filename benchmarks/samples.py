@@ -10,7 +10,7 @@ import uvloop
 
 from benchmarks.open_loop import Streams, steady
 from benchmarks.report import Cell
-from benchmarks.stage import Subject
+from benchmarks.stage import Ask, Subject
 from benchmarks.wrk import LoadFailed, drive
 
 WARM_UP_S = 1.0
@@ -69,9 +69,9 @@ def at_steady_rate(subject: Subject, *, per_second: int, seconds: float) -> Samp
     return _measured(subject, load, seconds)
 
 
-def with_streams(subject: Subject, *, count: int, seconds: float) -> Sample:
+def with_streams(subject: Subject, *, count: int, seconds: float, ask: Ask | None = None) -> Sample:
     """So many streams open at once for a while; figures are for each chunk, memory is with all of them open."""
-    return uvloop.run(_with_streams(subject, count, seconds))
+    return uvloop.run(_with_streams(subject, subject.requests(stream=True, ask=ask), count, seconds))
 
 
 def memory_course(subject: Subject, *, requests: int, limit_s: float) -> Iterator[tuple[int, float]]:
@@ -92,8 +92,8 @@ def _measured(subject: Subject, load: Callable[[float], Answered], seconds: floa
     return Sample(subject.name, answered.per_second, cpu_us, database_us, rss_mb, answered.p50_us, answered.p99_us)
 
 
-async def _with_streams(subject: Subject, count: int, seconds: float) -> Sample:
-    streams = Streams(subject.port, subject.requests(stream=True))
+async def _with_streams(subject: Subject, requests: list[bytes], count: int, seconds: float) -> Sample:
+    streams = Streams(subject.port, requests)
     try:
         await streams.open(count)
         cpu_us, database_us = _used(subject)

@@ -9,14 +9,15 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from benchmarks.farebox_gateway import MODEL, UPSTREAM_KEY, Gateway, farebox
+from benchmarks.farebox_gateway import ANTHROPIC_MODEL, MODEL, UPSTREAM_KEY, Gateway, farebox
 from benchmarks.proc import Tree
 from benchmarks.servers import find_tools, free_port, mock_upstream, nginx
 
-PLAIN_BODY = {
+PLAIN_BODY: dict[str, Any] = {
     "model": MODEL,
     "messages": [
         {"role": "system", "content": "You answer briefly."},
@@ -24,7 +25,29 @@ PLAIN_BODY = {
     ],
     "max_tokens": 512,
 }
-STREAM_BODY = PLAIN_BODY | {"stream": True, "max_tokens": 4096}
+STREAM_BODY: dict[str, Any] = PLAIN_BODY | {"stream": True, "max_tokens": 4096}
+ANTHROPIC_BODY = STREAM_BODY | {
+    "model": ANTHROPIC_MODEL,
+    "system": PLAIN_BODY["messages"][0]["content"],
+    "messages": PLAIN_BODY["messages"][1:],
+}
+
+
+CHAT = "/v1/chat/completions"
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What is posted where."""
+
+    path: str
+    body: bytes
+
+    @classmethod
+    def to_anthropic(cls, path: str) -> Ask:
+        """A stream of the model that an Anthropic channel serves, asked for in the dialect of `path`."""
+        return cls(
+            path, _json(ANTHROPIC_BODY if path.endswith("/messages") else STREAM_BODY | {"model": ANTHROPIC_MODEL})
+        )
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,9 +86,10 @@ class Subject(msgspec.Struct, frozen=True):
         path.write_bytes(_body(stream))
         return path
 
-    def requests(self, *, stream: bool) -> list[bytes]:
-        """Whole requests, one for each key."""
-        return [_request(self.port, key, _body(stream)) for key in self.keys]
+    def requests(self, *, stream: bool, ask: Ask | None = None) -> list[bytes]:
+        """Whole requests, one for each key: chat completions, or something else to `ask`."""
+        chosen = ask or Ask(CHAT, _body(stream))
+        return [_request(self.port, key, chosen) for key in self.keys]
 
 
 @contextmanager
@@ -92,15 +116,19 @@ def stage(settings: Settings, *, chunks: int = 400, pace_ms: float = 2, accounts
 
 
 def _body(stream: bool) -> bytes:
-    return json.dumps(STREAM_BODY if stream else PLAIN_BODY, separators=(",", ":")).encode()
+    return _json(STREAM_BODY if stream else PLAIN_BODY)
 
 
-def _request(port: int, key: str, body: bytes) -> bytes:
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _request(port: int, key: str, ask: Ask) -> bytes:
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {ask.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {key}\r\nContent-Length: {len(ask.body)}\r\n\r\n"
     )
-    return head.encode() + body
+    return head.encode() + ask.body
 
 
 def _raise_file_limit() -> None:
