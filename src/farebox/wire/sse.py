@@ -22,6 +22,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _DATA, _DATA_LENGTH = b"data: ", 6
 _NAME, _NAME_LENGTH = b"event: ", 7
 _LF = 10
+_CRLFS = b"\r\n\r\n"
 
 
 class EventTooLarge(Fault):
@@ -57,11 +58,14 @@ class SseSplitter:
         This is what nearly every read of a stream is, and it spares the `Event`.
         """
         last = len(data) - 1
-        if self._waiting or data.find(b"\n") != last - 1 or not data.startswith(_DATA):
+        if self._waiting or not data.startswith(_DATA):
             return None
-        if data[last] != _LF or data.find(b"\r") >= 0:
-            return None
-        return data[_DATA_LENGTH:-2]
+        first = data.find(b"\n")
+        if first == last - 1:
+            return None if data[last] != _LF or data.find(b"\r") >= 0 else data[_DATA_LENGTH:-2]
+        if first == last - 2 and data.endswith(_CRLFS) and data.find(b"\r") == last - 3:
+            return data[_DATA_LENGTH:-4]  # as Google ends its lines
+        return None
 
     def whole_named(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Name and payload, if `data` is exactly one event of a line with a name and a line of data; else `feed` it.

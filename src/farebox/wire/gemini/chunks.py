@@ -142,8 +142,12 @@ def finish_reason(candidate: Candidate) -> str | None:
 def count_output(parts: Iterable[Part], output: OutputText) -> None:
     """Count what a piece of an answer shows: text, thoughts, calls, images. What code printed is input."""
     for part in parts:
-        if part.text:
-            (output.add_reasoning if part.thought else output.add)(part.text)
+        text = part.text
+        if text:
+            if part.thought:
+                output.add_reasoning(text)
+            else:
+                output.add(text)
         if part.function_call is not None:
             output.add(part.function_call.name + bytes(part.function_call.args).decode(errors="replace"))
         if part.inline_data is not None:

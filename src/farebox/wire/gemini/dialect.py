@@ -58,7 +58,10 @@ class Gemini(_Bound):
     read_answer = staticmethod(answer.read_answer)
 
     def parse(self, body: bytes) -> Call | Malformed:
-        return parse.parse(body, model=self._address.model, stream=self._address.action == STREAM)
+        model, action = self._address
+        if action == COUNT:
+            return parse.parse_count(body, model=model)
+        return parse.parse(body, model=model, stream=action == STREAM)
 
     def upstream_path(self, call: Call, upstream_model: str) -> str:
         return forward.chat_path(upstream_model, stream=call.stream)

@@ -93,6 +93,15 @@ def parse(body: bytes, *, model: str, stream: bool) -> Call | Malformed:
     return _refuse(fields, wanted) or _bounded(call, wanted)
 
 
+def parse_count(body: bytes, *, model: str) -> Call | Malformed:
+    """Read a `countTokens`: contents alone, or all of a request under one name. Never raises."""
+    given = read_object(body)
+    if isinstance(given, Malformed):
+        return given
+    whole = given.get("generateContentRequest", given.get("generate_content_request", ABSENT))
+    return parse(bytes(whole) if is_present(whole) else body, model=model, stream=False)
+
+
 def as_list(value: list[T] | T | None) -> list[T]:
     """Where a list is expected, Google takes one thing alone too."""
     if value is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from farebox.wire.call import is_present
+from farebox.wire.call import ABSENT, is_present
 from farebox.wire.chat.events import (
     ChatEvent,
     Ended,
@@ -44,7 +44,7 @@ class ChunkReader:
         chunk = read_chunk(payload)
         if chunk is None:
             return []
-        if is_present(chunk.error):
+        if chunk.error is not ABSENT and is_present(chunk.error):
             self.error = None if self.complete else payload
             return []
         events: list[ChatEvent] = []
@@ -54,7 +54,7 @@ class ChunkReader:
         for candidate in chunk.candidates or ():
             if candidate.index == 0 and not self.complete:
                 self._take(candidate, events)
-        if chunk.is_blocked and not self.complete:
+        if chunk.prompt_feedback is not None and chunk.is_blocked and not self.complete:
             self._end(FILTERED, events)
         if self.complete and chunk.usage_metadata is not None:
             self.usage = usage_in(payload)
@@ -63,12 +63,16 @@ class ChunkReader:
 
     def _take(self, candidate: Candidate, events: list[ChatEvent]) -> None:
         for part in candidate.parts:
-            self._part(part, events)
-        reason = finish_reason(candidate)
+            if part.text and part.thought_signature is None and part.function_call is None:
+                events.append(ThinkingDelta(part.text) if part.thought else TextDelta(part.text))
+            else:
+                self._part(part, events)
+        reason = None if candidate.finish_reason is None else finish_reason(candidate)
         if reason is not None:
             self._end(reason, events)
 
     def _part(self, part: Part, events: list[ChatEvent]) -> None:
+        """Anything but plain text."""
         if part.text:
             events.append(ThinkingDelta(part.text) if part.thought else TextDelta(part.text))
         if part.thought and part.thought_signature:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import msgspec
 
 from farebox.tariff.meters import Meter, Usage
-from farebox.wire.call import Call, is_present
+from farebox.wire.call import ABSENT, Call, is_present
 from farebox.wire.gemini import errors
 from farebox.wire.gemini.chunks import (
     FILTERED,
+    Candidate,
     Chunk,
     changed,
     count_output,
@@ -55,7 +56,7 @@ class GeminiMeter(PassingMeter):
         chunk = read_chunk(payload)
         if chunk is None:
             return b""
-        if is_present(chunk.error):
+        if chunk.error is not ABSENT and is_present(chunk.error):
             self.upstream_error = None if self.finished else payload  # what is complete stays complete
             return b""
         if not self._first:
@@ -78,14 +79,15 @@ class GeminiMeter(PassingMeter):
     def _meter(self, chunk: Chunk, payload: bytes) -> None:
         reasons = self.finish_reasons
         for candidate in chunk.candidates or ():
-            count_output(candidate.parts, self.output)
+            content = candidate.content
+            if content is not None and content.parts:
+                count_output(content.parts, self.output)
             self._seen.add(candidate.index)
-            reason = finish_reason(candidate)
-            if reason is not None:
-                reasons[candidate.index] = reason
+            if candidate.finish_reason is not None:
+                self._note_end(candidate)
             if candidate.grounding_metadata is not None and self._searches is not None:
                 self._queries |= queries_in(payload)
-        if chunk.is_blocked:
+        if chunk.prompt_feedback is not None and chunk.is_blocked:
             reasons.setdefault(0, FILTERED)
             self.finished = True
         if reasons:
@@ -94,21 +96,32 @@ class GeminiMeter(PassingMeter):
         if chunk.usage_metadata is not None and reasons:
             self._take_usage(payload)
 
+    def _note_end(self, candidate: Candidate) -> None:
+        reason = finish_reason(candidate)
+        if reason is not None:
+            self.finish_reasons[candidate.index] = reason
+
     def _take_usage(self, payload: bytes) -> None:
         searches = None if self._searches is None else min(len(self._queries), self._searches)
         self.usage = usage_in(payload, searches=searches)
         self.service_tier = tier_in(self.usage)
 
     def _rename(self, event: bytes, payload: bytes, upstream_model: str) -> bytes:
-        """The event with the name asked for. An upstream's name rarely changes within a stream."""
-        if upstream_model != self._upstream_model:
+        """The event with the name asked for. An upstream's name, and its way to write it, change rarely."""
+        if upstream_model != self._upstream_model or event.count(self._old_name) != 1:
             self._upstream_model = upstream_model
-            self._old_name = msgspec.json.encode(upstream_model)
-            self._new_name = msgspec.json.encode(self._model)
+            self._old_name, self._new_name = self._spelled(event, upstream_model)
+            if not self._old_name:
+                return _event(with_model(payload, upstream_model, self._model))
+        return event.replace(self._old_name, self._new_name)
+
+    def _spelled(self, event: bytes, upstream_model: str) -> tuple[bytes, bytes]:
+        """The name as it stands in the event, once, and what is shown in its place; empty if it does not."""
+        old, new = msgspec.json.encode(upstream_model), msgspec.json.encode(self._model)
         for start in (b'"modelVersion":', b'"modelVersion": '):
-            if event.count(start + self._old_name) == 1:
-                return event.replace(start + self._old_name, start + self._new_name)
-        return _event(with_model(payload, upstream_model, self._model))
+            if event.count(start + old) == 1:
+                return start + old, start + new
+        return b"", b""
 
     def finish(self, charge: str | None, *, counted: Usage | None = None) -> bytes:
         """The end of a complete answer, to be sent after the commit: the chunks withheld, the last with the charge.

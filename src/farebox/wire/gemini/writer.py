@@ -47,22 +47,23 @@ _OVER = Ended(StopReason.STOP)
 class ChunkWriter:
     """One stream of chunks for the client that made `call`."""
 
-    __slots__ = ("_called", "_model", "_pieces", "_tail")
+    __slots__ = ("_called", "_model", "_named", "_pieces", "_tail")
 
     def __init__(self, call: Call) -> None:
         self._model = call.model
-        self._tail = _tail_of(call.model, "")
+        self._name("")
         self._called: ToolStart | None = None
         self._pieces: list[str] = []
 
     def write(self, event: ChatEvent) -> bytes:
         """The chunk for an event. What this dialect has no word for (another's signature) is left out."""
         match event:
+            case TextDelta(text=text) | RefusalDelta(text=text):
+                written = _OPENING + b'{"text":' + _encode(text) + b"}" + self._tail
+                return written if self._called is None else self._before() + written
             case ToolArguments(text=text):
                 self._pieces.append(text)
                 return b""
-            case TextDelta(text=text) | RefusalDelta(text=text):
-                return self._before() + self._chunk(b'{"text":' + _encode(text) + b"}")
             case ThinkingDelta(text=text):
                 return self._before() + self._chunk(b'{"text":' + _encode(text) + b',"thought":true}')
             case ToolStart():
@@ -72,7 +73,7 @@ class ChunkWriter:
             case ImageMade():
                 return self._before() + self._chunk(_encode(_image(event)))
             case Started(id=identifier):
-                self._tail = _tail_of(self._model, identifier)
+                self._name(identifier)
                 return b""
             case _:
                 return b""
@@ -82,11 +83,17 @@ class ChunkWriter:
         shown = usage_written(usage) | ({} if charge is None else {"cost": charge})
         reason = _encode(_REASONS.get(ended.reason, "STOP"))
         ending = b'],"role":"model"},"finishReason":' + reason + b',"index":0}],"usageMetadata":' + _encode(shown)
-        return self._before() + _OPENING + _NOTHING + ending + self._tail
+        return self._before() + _OPENING + _NOTHING + ending + self._named
 
     def error_event(self, code: str, message: str) -> bytes:
         """A failure in the middle."""
         return b"data: " + errors.render("upstream_error", code, message) + b"\n\n"
+
+    def _name(self, identifier: str) -> None:
+        """What all chunks of this stream end with."""
+        named = {"modelVersion": self._model} | ({"responseId": identifier} if identifier else {})
+        self._named = b"," + _encode(named)[1:] + b"\n\n"
+        self._tail = b'],"role":"model"},"index":0}]' + self._named
 
     def _before(self) -> bytes:
         """The call whose arguments are whole now."""
@@ -97,7 +104,7 @@ class ChunkWriter:
         return self._chunk(_encode(part))
 
     def _chunk(self, part: bytes) -> bytes:
-        return _OPENING + part + b'],"role":"model"},"index":0}]' + self._tail
+        return _OPENING + part + self._tail
 
 
 def write_whole(call: Call, whole: Whole, usage: Usage) -> bytes:
@@ -154,9 +161,3 @@ def _call(start: ToolStart, written: str) -> Part:
 
 def _image(image: ImageMade) -> Part:
     return {"inlineData": {"mimeType": image.media_type, "data": image.base64}}
-
-
-def _tail_of(model: str, identifier: str) -> bytes:
-    """What all chunks of a stream end with."""
-    named = {"modelVersion": model} | ({"responseId": identifier} if identifier else {})
-    return b"," + _encode(named)[1:] + b"\n\n"

@@ -13,6 +13,7 @@ from tests.pure.wire.gemini.calls import HELLO, at, call, part, refusal
 from farebox.tariff.meters import Meter
 from farebox.wire.call import TEMPLATE_TOKENS, Call, ChannelBody, Malformed, MalformedCode, raw
 from farebox.wire.dialect import dialect_at
+from farebox.wire.gemini.dialect import counted_at
 from farebox.wire.gemini.media import IMAGE_TOKENS_MOST
 
 PIXEL = base64.b64encode(b"\x89PNG" * 30).decode()
@@ -204,6 +205,17 @@ def test_the_text_counted_is_the_text_sent() -> None:
     assert all(word in text for word in ("eins", "zwei", "drei", "vier", "fuenf", "sechs"))
     assert PIXEL not in text
     assert at().tokens_beside_text(made) == 12
+
+
+@pytest.mark.parametrize("name", [None, "generateContentRequest", "generate_content_request"])
+def test_what_is_counted_is_a_request_or_its_contents(name: str | None) -> None:
+    dialect = counted_at("/v1beta/models/gemini-2.5-flash:countTokens")
+    assert dialect is not None
+    asked = {"contents": HELLO}
+    made = dialect.parse(written({name: asked | {"model": "models/x"}} if name else asked))
+    assert isinstance(made, Call)
+    assert (made.model, dialect.text_of(made)) == ("gemini-2.5-flash", "hello")
+    assert isinstance(dialect.parse(b"[]"), Malformed)
 
 
 # What goes upstream ---------------------------------------------------------------------------------
