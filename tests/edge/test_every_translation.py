@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,6 +110,17 @@ def test_d26_the_same_answer_and_the_same_charge_whoever_asks_and_whoever_serves
     }
     if stream:
         assert receipt["charged"].encode() in answer.body
+
+
+@EACH
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_answer_says_when_it_was_asked_for_where_its_dialect_does(
+    gateway: Gateway, upstream: ScriptedUpstream, theirs: Speech, ours: Speech, stream: bool
+) -> None:
+    upstream.play(WORDS[theirs.name](stream))
+    answer = ask(gateway, gateway.customer(), ours, stream=stream)
+    for moment in re.findall(rb'"created(?:_at)?": ?(\d+)', answer.body):
+        assert ours is theirs or abs(int(moment) - time.time()) < 60
 
 
 @EACH

@@ -54,7 +54,7 @@ class Buffered:
         except BaseException:
             self._upstreams.close(sent)
             raise
-        answer = sent.passage.read_answer(body, job.prepared.call)
+        answer = sent.passage.read_answer(body, job.call_for(sent.passage))
         return UpstreamFault("the answer is not of its dialect") if answer is None else answer
 
     async def _charge(self, job: Job, answer: Answer, sent: Sent, client: Client) -> Reply:

@@ -65,7 +65,7 @@ class Stream:
         self.job = job
         self.sent = sent
         self.client = client
-        self.meter: Meters = sent.passage.meter(job.prepared.call)
+        self.meter: Meters = sent.passage.meter(job.call_for(sent.passage))
         self.count = OutputCount(self.meter.output, job.prepared.priced.model.tokenizer)
         covered = job.opened.admitted.output_tokens
         self.watch = HoldWatch(covered) if job.watches_hold and covered is not None else None

@@ -19,6 +19,8 @@ from farebox.relay.prepare import Prepared
 from farebox.tariff.compiled import Method
 from farebox.tariff.price_list import Reasoning
 from farebox.upstream.channel import Channel
+from farebox.wire.call import Call
+from farebox.wire.passage import Passage
 
 
 class Stamp(StrEnum):
@@ -126,6 +128,11 @@ class Job:
         self.queue_wait_ms = 0
         self.output_limit = limit_to_send(prepared, opened.admitted)
         """Per choice, written into the body that goes out; None leaves it as the caller wrote it."""
+
+    def call_for(self, passage: Passage) -> Call:
+        """The call, for reading its answer; a passage that writes the answer anew also learns when it was asked."""
+        call = self.prepared.call
+        return call if passage is self.ask.dialect else msgspec.structs.replace(call, asked_s=self.now_us // 1_000_000)
 
     @property
     def keyed(self) -> bool:

@@ -121,6 +121,8 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Carries reasoning only the upstream key that made it can read: it is never tried elsewhere."""
     turn: Turn | None = None
     """Set for dialects whose answers have names that outlive them."""
+    asked_s: int = 0
+    """When it was asked, in Unix seconds; set where an answer is written that says so."""
 
     def sold_by(self, priced: Collection[Meter]) -> Call:
         """The call as a card with prices for these meters counts it; one that prices none of `either` as it is."""

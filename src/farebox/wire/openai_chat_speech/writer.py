@@ -44,16 +44,16 @@ _NO_ID = "chatcmpl-farebox"
 class ChunkWriter:
     """One stream of chunks for the client that made `call`."""
 
-    __slots__ = ("_begun", "_calls", "_custom", "_head", "_legacy", "_model", "_wants_usage")
+    __slots__ = ("_begun", "_call", "_calls", "_custom", "_head", "_legacy", "_wants_usage")
 
     def __init__(self, call: Call) -> None:
-        self._model = call.model
+        self._call = call
         self._wants_usage = call.wants_usage
         self._legacy = wants_functions(call)
         self._calls = -1
         self._custom = False
         self._begun = False
-        self._head = _head_of(_NO_ID, call.model)
+        self._head = _head_of(_NO_ID, call)
 
     def write(self, event: ChatEvent) -> bytes:
         """The chunk for an event. What this dialect has no word for (a signature) is left out."""
@@ -71,7 +71,7 @@ class ChunkWriter:
             case ImageMade():
                 return self._delta(_encode({"images": [image_part(event)]}))
             case Started(id=identifier):
-                self._head = _head_of(_identifier(identifier), self._model)
+                self._head = _head_of(_identifier(identifier), self._call)
                 return self._opening()
             case _:
                 return b""
@@ -127,7 +127,7 @@ def write_whole(call: Call, whole: Whole, usage: Usage) -> bytes:
         "logprobs": None,
         "finish_reason": finish_reason(whole.ended, legacy=wants_functions(call)),
     }
-    body: dict[str, object] = {"id": _identifier(identifier), "object": "chat.completion", "created": 0}
+    body: dict[str, object] = {"id": _identifier(identifier), "object": "chat.completion", "created": call.asked_s}
     body |= {"model": call.model, "choices": [choice], "usage": shown(usage)}
     if whole.service_tier is not None:
         body["service_tier"] = whole.service_tier
@@ -196,7 +196,8 @@ def _identifier(given: str) -> str:
     return given if given.startswith("chatcmpl-") else f"chatcmpl-{given}" if given else _NO_ID
 
 
-def _head_of(identifier: str, model: str) -> bytes:
+def _head_of(identifier: str, call: Call) -> bytes:
     """What all chunks of a stream begin with."""
-    head = {"id": identifier, "object": "chat.completion.chunk", "created": 0, "model": model}
+    head: dict[str, object] = {"id": identifier, "object": "chat.completion.chunk", "created": call.asked_s}
+    head["model"] = call.model
     return _encode(head)[:-1] + b","

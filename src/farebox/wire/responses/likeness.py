@@ -43,7 +43,7 @@ def likeness(call: Call, identifier: str) -> dict[str, object]:
     response: dict[str, object] = {
         "id": identifier,
         "object": "response",
-        "created_at": 0 if turn is None else time_of(turn.id) // 1000,
+        "created_at": call.asked_s if turn is None else time_of(turn.id) // 1000,
         "status": "in_progress",
         "background": False,
         "error": None,
