@@ -83,6 +83,43 @@ def embeddings(client: openai.OpenAI) -> dict[str, Any]:
     }
 
 
+def completions(client: openai.OpenAI) -> dict[str, Any]:
+    asked: Any = {"model": "gpt-4o", "prompt": "Once upon a time", "max_tokens": 20}
+    whole = client.completions.create(**asked)
+    streamed = "".join(chunk.choices[0].text for chunk in client.completions.create(**asked, stream=True))
+    return {
+        "text": whole.choices[0].text,
+        "streamed": streamed,
+        "total_tokens": whole.usage.total_tokens if whole.usage else None,
+    }
+
+
+def responses(client: openai.OpenAI) -> dict[str, Any]:
+    asked: Any = {"model": "gpt-4o", "input": "Say something short.", "max_output_tokens": 100}
+    first = client.responses.create(**asked)
+    streamed = ""
+    with client.responses.stream(**asked) as events:
+        for event in events:
+            streamed += event.delta if event.type == "response.output_text.delta" else ""
+        final = events.get_final_response()
+    second = client.responses.create(**{**asked, "input": "And more?"}, previous_response_id=first.id)
+    kept = client.responses.retrieve(first.id)
+    client.responses.delete(first.id)
+    try:
+        client.responses.retrieve(first.id)
+    except openai.NotFoundError as error:
+        gone = error.status_code
+    return {
+        "text": first.output_text,
+        "status": first.status,
+        "streamed": streamed,
+        "final": final.output_text,
+        "grew": second.usage.input_tokens > first.usage.input_tokens if second.usage and first.usage else None,
+        "kept": kept.output_text,
+        "gone": gone,
+    }
+
+
 def models(client: openai.OpenAI) -> dict[str, Any]:
     one = client.models.retrieve("gpt-4o-2024-05-13")
     return {
@@ -128,6 +165,9 @@ def converse(base_url: str, secrets: dict[str, str]) -> dict[str, Any]:
         "stream_with_usage": stream(client, stream_options={"include_usage": True}),
         "stream_left": stream_left(client),
         "embeddings": embeddings(client),
+        "completions": completions(client),
+        "responses": responses(client),
+        "flagged": client.moderations.create(input=["one", "two"]).results[1].flagged,
         "models": models(client),
         "side_by_side": asyncio.run(side_by_side(base_url, secrets["good"])),
         "failures": {

@@ -79,6 +79,22 @@ def test_embeddings_come_as_floats_and_encoded(told: Told) -> None:
     assert found["total_tokens"] > 0
 
 
+def test_texts_are_completed_and_moderated(told: Told) -> None:
+    story = told["completions"]
+    assert story["text"]
+    assert story["streamed"] == story["text"]
+    assert story["total_tokens"] > 20
+    assert told["flagged"] is False
+
+
+def test_responses_are_kept_followed_and_deleted(told: Told) -> None:
+    story = told["responses"]
+    assert (story["status"], bool(story["text"])) == ("completed", True)
+    assert story["streamed"] == story["final"] == story["text"] == story["kept"]
+    assert story["grew"], "what was said before is part of the next question"
+    assert story["gone"] == 404
+
+
 def test_models_are_listed_and_found_by_alias(told: Told) -> None:
     models = told["models"]
     assert {"gpt-4o", "gpt-4o-mini", "text-embedding-3-small"} <= set(models["ids"])

@@ -28,13 +28,14 @@ answered with 400 that names it. It is no provider of quality: its text is words
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
 
 from farebox.upstream import sandbox_chat, sandbox_embeddings
 from farebox.upstream.sandbox_script import Script, read_script
+from farebox.upstream.sandbox_small import Completions, moderation, ranking
 from farebox.upstream.sandbox_speech import Spoken
 from farebox.wire.call import Call, Malformed
 from farebox.wire.chat.request import Tool
@@ -83,17 +84,22 @@ class Task:
 
     def answer(self) -> bytes:
         """The body of a buffered answer."""
-        if not self.call.has_output:
-            return sandbox_embeddings.answer(self.call, self.script)
+        whole = _WHOLE.get(self._dialect.name)
+        if whole is not None:
+            return whole(self._dialect, self.call, self.script)
         if self._dialect.name == OPENAI_CHAT.name:
             return sandbox_chat.answer(self.call, self.script, self._tools())
-        return self._spoken().answer(self._tools())
+        if self._dialect.name in SPEECHES:
+            return self._spoken().answer(self._tools())
+        return Completions(self._dialect, self.call, self.script).answer()
 
     def events(self) -> Iterator[bytes]:
         """The events of a stream."""
         if self._dialect.name == OPENAI_CHAT.name:
             return sandbox_chat.events(self.call, self.script, self._tools())
-        return self._spoken().events(self._tools())
+        if self._dialect.name in SPEECHES:
+            return self._spoken().events(self._tools())
+        return Completions(self._dialect, self.call, self.script).events()
 
     def _spoken(self) -> Spoken:
         return Spoken(self._dialect, SPEECHES[self._dialect.name], self.call, self.script)
@@ -104,6 +110,19 @@ class Task:
             return ()
         request = SPEECHES[self._dialect.name].read_request(self.call)
         return () if isinstance(request, Malformed) else request.tools
+
+
+def _vectors(_: Dialect, call: Call, script: Script) -> bytes:
+    return sandbox_embeddings.answer(call, script)
+
+
+_WHOLE: Mapping[str, Callable[[Dialect, Call, Script], bytes]] = {
+    "openai_embeddings": _vectors,
+    "gemini_embeddings": _vectors,
+    "openai_moderations": moderation,
+    "rerank": ranking,
+}
+"""What answers dialects that never stream, by name."""
 
 
 class ClientLeft(Exception):

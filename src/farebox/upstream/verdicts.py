@@ -25,7 +25,7 @@ CALLER_ERRORS = frozenset({400, 404, 409, 413, 415, 422})
 RATE_LIMITS = frozenset({429, 529})
 KEY_REJECTIONS = frozenset({401, 402, 403})
 OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-"""Codes by which a 429 says that the operator's own account is empty: waiting does not help."""
+"""Codes by which a 429, or Anthropic's 400, says that the operator's own account is empty: waiting does not help."""
 
 
 def verdict_on(status: int, code: str | None = None) -> Verdict:
@@ -33,7 +33,7 @@ def verdict_on(status: int, code: str | None = None) -> Verdict:
     if 200 <= status < 300:
         return Verdict.ANSWERED
     if status in CALLER_ERRORS:
-        return Verdict.CALLER_ERROR
+        return Verdict.KEY_REJECTED if code in OUT_OF_MONEY else Verdict.CALLER_ERROR
     if status in RATE_LIMITS:
         return Verdict.KEY_REJECTED if code in OUT_OF_MONEY else Verdict.RATE_LIMITED
     return Verdict.KEY_REJECTED if status in KEY_REJECTIONS else Verdict.FAILED

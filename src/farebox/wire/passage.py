@@ -107,9 +107,9 @@ class Translation:
 NATIVE: Mapping[str, frozenset[str]] = {
     "openai_chat": frozenset({"openai", "sandbox"}),
     "openai_embeddings": frozenset({"openai", "openai_responses", "sandbox"}),
-    "openai_completions": frozenset({"openai"}),
-    "openai_moderations": frozenset({"openai", "openai_responses"}),
-    "rerank": frozenset({"openai"}),
+    "openai_completions": frozenset({"openai", "sandbox"}),
+    "openai_moderations": frozenset({"openai", "openai_responses", "sandbox"}),
+    "rerank": frozenset({"openai", "sandbox"}),
     "gemini": frozenset({"gemini", "sandbox"}),
     "gemini_embeddings": frozenset({"gemini", "sandbox"}),
     "anthropic": frozenset({"anthropic", "sandbox"}),
