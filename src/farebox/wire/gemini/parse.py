@@ -27,6 +27,7 @@ from farebox.wire.call import (
 )
 from farebox.wire.gemini.media import MediaBounds, Part
 from farebox.wire.gemini.price_fields import GEMINI, SEARCHES_MOST, rows_below
+from farebox.wire.gemini.signatures import carries_envelope
 from farebox.wire.gemini.spelling import camel, in_camel_case
 from farebox.wire.json_object import read_as, read_object
 from farebox.wire.price_fields import PriceField, Treatment, refuse_fields
@@ -172,6 +173,7 @@ def _bounded(call: Call, wanted: _Body) -> Call | Malformed:
         at_most=_at_most(media, _modalities(wanted), is_open=is_open, searches=_searches(tools) * choices),
         service_tier=tier,
         has_stop=bool(config.stop_sequences),
+        sealed=carries_envelope(call.body),
         sticky=_sticky(wanted.system_instruction, contents),
     )
 

@@ -11,8 +11,7 @@ import msgspec
 from farebox.wire.call import ABSENT, Malformed, MalformedCode, is_present
 from farebox.wire.chat.request import Block, Document, Image, Message, Role, Text, Thinking, ToolResult, ToolUse
 from farebox.wire.gemini.media_types import FilePart, InlinePart, read_file, read_inline
-
-ORIGIN = "gemini"
+from farebox.wire.gemini.signatures import read_thought
 
 
 class FunctionCall(msgspec.Struct, frozen=True, gc=False):
@@ -86,13 +85,13 @@ class Conversation:
                 param = f"contents[{at}].parts[{place}]"
                 message = f"'{param}' is of no type another dialect could take."
                 return Malformed(MalformedCode.INVALID_MESSAGES, message, param)
-            blocks += found
+            _extend(blocks, found)
         return Message(_ROLES.get(content.role or "", Role.USER), tuple(blocks))
 
     def _blocks(self, part: Part) -> list[Block] | None:
         match part:
             case Part(thought=True):
-                return [Thinking(ORIGIN, part.text or "", part.thought_signature)]
+                return [read_thought(part.text or "", part.thought_signature)]
             case Part(function_call=FunctionCall() as called):
                 return [self._use(called, part.thought_signature)]
             case Part(function_response=FunctionResponse() as response):
@@ -125,6 +124,15 @@ class Conversation:
         media = [block for part in response.parts or () for block in self._blocks(part) or ()]
         kept = [block for block in media if isinstance(block, Text | Image | Document)]
         return ToolResult(identifier, (Text(text), *kept), name=response.name, is_error=failed)
+
+
+def _extend(blocks: list[Block], found: list[Block]) -> None:
+    """Thoughts come in pieces, the signature with the last of them: together they are one."""
+    last, new = blocks[-1] if blocks else None, found[0] if found else None
+    if isinstance(last, Thinking) and isinstance(new, Thinking) and last.signature is last.sealed is None:
+        blocks[-1] = msgspec.structs.replace(new, text=last.text + new.text)
+    else:
+        blocks += found
 
 
 def _said(response: msgspec.Raw) -> tuple[str, bool]:

@@ -23,7 +23,7 @@ from farebox.wire.chat.events import (
 )
 from farebox.wire.chat.speech import Whole
 from farebox.wire.gemini.chunks import FILTERED, Candidate, Chunk, Part, finish_reason, read_chunk, tier_in, usage_in
-from farebox.wire.gemini.read_contents import ORIGIN
+from farebox.wire.gemini.signatures import ORIGIN
 
 
 class ChunkReader:

@@ -27,7 +27,7 @@ from farebox.wire.chat.request import (
     Video,
 )
 from farebox.wire.gemini.media_types import write_medium
-from farebox.wire.gemini.read_contents import ORIGIN
+from farebox.wire.gemini.signatures import ORIGIN
 from farebox.wire.gemini.thinking import FOREIGN_CALL, has_levels
 
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -22,12 +22,14 @@ from farebox.wire.chat.events import (
     StopReason,
     TextDelta,
     ThinkingDelta,
+    ThinkingSigned,
     ToolArguments,
     ToolStart,
 )
 from farebox.wire.chat.speech import Whole
 from farebox.wire.gemini import errors
 from farebox.wire.gemini.chunks import usage_written
+from farebox.wire.gemini.signatures import signature_of
 from farebox.wire.gemini.write_contents import arguments
 
 Part = dict[str, Any]
@@ -56,7 +58,7 @@ class ChunkWriter:
         self._pieces: list[str] = []
 
     def write(self, event: ChatEvent) -> bytes:
-        """The chunk for an event. What this dialect has no word for (another's signature) is left out."""
+        """The chunk for an event."""
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
                 written = _OPENING + b'{"text":' + _encode(text) + b"}" + self._tail
@@ -66,6 +68,8 @@ class ChunkWriter:
                 return b""
             case ThinkingDelta(text=text):
                 return self._before() + self._chunk(b'{"text":' + _encode(text) + b',"thought":true}')
+            case ThinkingSigned():
+                return self._before() + self._chunk(_encode(_signed(event)))
             case ToolStart():
                 before = self._before()
                 self._called = event
@@ -139,6 +143,8 @@ def _parts(events: Iterable[ChatEvent]) -> list[Part]:
                 _append(parts, text, thought=False)
             case ThinkingDelta(text=text):
                 _append(parts, text, thought=True)
+            case ThinkingSigned():
+                _sign(parts, event)
             case ImageMade():
                 parts.append(_image(event))
             case _:
@@ -148,10 +154,22 @@ def _parts(events: Iterable[ChatEvent]) -> list[Part]:
 
 def _append(parts: list[Part], text: str, *, thought: bool) -> None:
     last = parts[-1] if parts else {}
-    if "text" in last and last.get("thought", False) is thought:
+    if "text" in last and last.get("thought", False) is thought and "thoughtSignature" not in last:
         last["text"] += text
     else:
         parts.append({"text": text} | ({"thought": True} if thought else {}))
+
+
+def _sign(parts: list[Part], signed: ThinkingSigned) -> None:
+    """The signature stands at the thought it is for."""
+    if parts and parts[-1].get("thought") and "thoughtSignature" not in parts[-1]:
+        parts[-1]["thoughtSignature"] = signature_of(signed)
+    else:
+        parts.append(_signed(signed))
+
+
+def _signed(signed: ThinkingSigned) -> Part:
+    return {"text": "", "thought": True, "thoughtSignature": signature_of(signed)}
 
 
 def _call(start: ToolStart, written: str) -> Part:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
-from tests.pure.wire.gemini.calls import call, payloads
+from tests.pure.wire.gemini.calls import HELLO, call, payloads
 from tests.support.gemini_answers import Told, chunks, gemini_answer, usage
 from tests.support.gemini_answers import written as as_google
 
@@ -23,7 +24,9 @@ from farebox.wire.chat.events import (
     ToolArguments,
     ToolStart,
 )
+from farebox.wire.chat.request import ChatRequest, Text, Thinking
 from farebox.wire.chat.speech import Whole
+from farebox.wire.gemini.signatures import read_thought
 from farebox.wire.gemini.speech import GEMINI_SPEECH
 from farebox.wire.gemini.usage import GEMINI
 from farebox.wire.usage import ReportedUsage, read_usage
@@ -202,3 +205,39 @@ def test_usage_by_media_is_read_as_what_it_was() -> None:
     again = read_usage(json.dumps(whole["usageMetadata"]).encode(), GEMINI)
     assert isinstance(again, ReportedUsage)
     assert again.meters == made
+
+
+# Reasoning of others -----------------------------------------------------------------------------------
+
+SIGNED = [
+    ThinkingSigned("gemini", signature="c2ln"),
+    ThinkingSigned("anthropic", signature="EqQB+/=="),
+    ThinkingSigned("anthropic", sealed="redacted"),
+    ThinkingSigned("openai_responses", sealed="gAAAA"),
+]
+
+
+@pytest.mark.parametrize("signed", SIGNED, ids=str)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_provider_needs_back_with_its_thoughts_comes_back(signed: ThinkingSigned, stream: bool) -> None:
+    """An answer is shown, the client sends it back as it came, and it is what it was."""
+    events: list[ChatEvent] = [ThinkingDelta("h"), ThinkingDelta("m"), signed, TextDelta("so")]
+    if stream:
+        writer = GEMINI_SPEECH.writer(call("streamGenerateContent"))
+        sent = payloads(b"".join(writer.write(event) for event in events))
+    else:
+        sent = [json.loads(GEMINI_SPEECH.write_whole(call(), Whole(events, Ended(StopReason.STOP), None), USAGE))]
+    parts = [part for chunk in sent for part in chunk["candidates"][0]["content"]["parts"]]
+    for part in parts:
+        base64.b64decode(part.get("thoughtSignature", ""), validate=True)
+    made = call(contents=[*HELLO, {"role": "model", "parts": parts}, *HELLO])
+    request = GEMINI_SPEECH.read_request(made)
+    assert isinstance(request, ChatRequest)
+    thought, text = request.messages[1].blocks
+    assert thought == Thinking(signed.origin, "hm", signed.signature, signed.sealed)
+    assert text == Text("so")
+    assert made.sealed is (signed.origin != "gemini")
+
+
+def test_a_signature_that_only_looks_like_an_envelope_is_googles() -> None:
+    assert read_thought("x", "ZmFyZWJveC0xLm5vbmU=") == Thinking("gemini", "x", "ZmFyZWJveC0xLm5vbmU=")
