@@ -97,8 +97,8 @@ class Room(msgspec.Struct, frozen=True):
         return FileRefusal.STORAGE_FULL if self.left is not None and size > self.left else None
 
 
-class Process(Protocol):
-    """Who receives an upload; what it leaves behind is cleared away once it is gone."""
+class Receiver(Protocol):
+    """The running program, by its lease; what it was receiving is cleared away once it is dead."""
 
     boot: int
 
@@ -118,10 +118,10 @@ class Place(NamedTuple):
 class Files:
     """See the module."""
 
-    def __init__(self, pool: Pool, blobs: Blobs, process: Process) -> None:
+    def __init__(self, pool: Pool, blobs: Blobs, receiver: Receiver) -> None:
         self._pool = pool
         self._blobs = blobs
-        self._process = process
+        self._receiver = receiver
         self._sql = statements.load("files")
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._given_up: dict[Place, Draft] = {}
@@ -140,7 +140,7 @@ class Files:
         async with turns:
             room = await self._room(account_id, tier)
             place = Place(account_id, "file-" + new_id("file").removeprefix("file_"))
-            await self._run("begin_file", *place, self._process.boot)
+            await self._run("begin_file", *place, self._receiver.boot)
             upload = Upload(room, await self._draft(place), lambda new: self._keep(place, upload, new))
             try:
                 yield upload
