@@ -34,6 +34,8 @@ from farebox.wire.price_fields import FREE_TOOLS, OPENAI_CHAT, read_service_tier
 from farebox.wire.responses.as_chat import as_chat, is_responses_shaped
 
 STICKY_CHARACTERS = 512
+_SEALED = b'"reasoning.encrypted"'
+"""In `reasoning_details`: reasoning of an earlier answer that only its provider's key can read."""
 
 _Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
 _Content = str | list[Part] | None
@@ -135,6 +137,7 @@ def _call(body: bytes, fields: Fields, wanted: _Body) -> Call | Malformed:
         at_most=PLAIN_TEXT,
         sticky=_sticky(wanted),
         has_stop=is_set(fields, "stop"),
+        sealed=_SEALED in body,
     )
     if _UNCOMMON.isdisjoint(fields) and _is_plain(wanted.messages):
         return call

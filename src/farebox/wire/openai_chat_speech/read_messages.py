@@ -23,6 +23,7 @@ from farebox.wire.chat.request import (
     ToolResult,
     ToolUse,
 )
+from farebox.wire.openai_chat_speech.details import Detail, read_details
 from farebox.wire.openai_chat_speech.parts import CacheMark, Part, cache_ttl, read_part
 
 ORIGIN = "openai_chat"
@@ -64,6 +65,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_details: list[Detail] | None = None
     tool_calls: list[Call] | None = None
     tool_call_id: str | None = None
     function_call: Function | None = None
@@ -121,6 +123,9 @@ def _content(said: Said, place: int) -> list[Block] | Malformed:
 
 def _thoughts(said: Said) -> list[Block]:
     text = said.reasoning_content or said.reasoning
+    signed = read_details(said.reasoning_details or (), text)
+    if signed:
+        return list(signed)
     return [Thinking(ORIGIN, text=text)] if text else []
 
 

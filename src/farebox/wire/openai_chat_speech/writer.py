@@ -23,10 +23,12 @@ from farebox.wire.chat.events import (
     StopReason,
     TextDelta,
     ThinkingDelta,
+    ThinkingSigned,
     ToolArguments,
     ToolStart,
 )
 from farebox.wire.chat.speech import Whole
+from farebox.wire.openai_chat_speech.details import Thoughts, details_in
 from farebox.wire.openai_chat_speech.usage import shown
 from farebox.wire.openai_chunks import DONE_EVENT
 
@@ -44,7 +46,7 @@ _NO_ID = "chatcmpl-farebox"
 class ChunkWriter:
     """One stream of chunks for the client that made `call`."""
 
-    __slots__ = ("_begun", "_call", "_calls", "_custom", "_head", "_legacy", "_wants_usage")
+    __slots__ = ("_begun", "_call", "_calls", "_custom", "_head", "_legacy", "_thoughts", "_wants_usage")
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -53,14 +55,16 @@ class ChunkWriter:
         self._calls = -1
         self._custom = False
         self._begun = False
+        self._thoughts = Thoughts()
         self._head = _head_of(_NO_ID, call)
 
     def write(self, event: ChatEvent) -> bytes:
-        """The chunk for an event. What this dialect has no word for (a signature) is left out."""
+        """The chunk for an event; empty for what this dialect has no word for."""
         match event:
             case TextDelta(text=text):
                 return self._delta(b'{"content":' + _encode(text) + b"}")
             case ThinkingDelta(text=text):
+                self._thoughts.add(text)
                 return self._delta(b'{"reasoning_content":' + _encode(text) + b"}")
             case ToolArguments(text=text):
                 return self._arguments(text)
@@ -70,6 +74,9 @@ class ChunkWriter:
                 return self._delta(b'{"refusal":' + _encode(text) + b"}")
             case ImageMade():
                 return self._delta(_encode({"images": [image_part(event)]}))
+            case ThinkingSigned():
+                details = self._thoughts.end(event)
+                return self._delta(_encode({"reasoning_details": details})) if details else b""
             case Started(id=identifier):
                 self._head = _head_of(_identifier(identifier), self._call)
                 return self._opening()
@@ -172,6 +179,9 @@ def _message(events: list[ChatEvent], *, legacy: bool) -> dict[str, Any]:
     message["refusal"] = "".join(refusals) if refusals else None
     if thoughts:
         message["reasoning_content"] = "".join(thoughts)
+    details = details_in(events)
+    if details:
+        message["reasoning_details"] = details
     if images:
         message["images"] = images
     if calls and legacy:

@@ -65,6 +65,7 @@ def test_usage_is_for_those_who_asked_and_carries_the_charge() -> None:
 
 def test_reasoning_refusals_and_calls() -> None:
     signed = ThinkingSigned("anthropic", signature="x")
+    detail = {"type": "reasoning.text", "text": "hm", "signature": "x", "id": None, "format": "anthropic-claude-v1"}
     found = deltas(
         Started("1"),
         ThinkingDelta("hm"),
@@ -80,6 +81,7 @@ def test_reasoning_refusals_and_calls() -> None:
     custom = {"type": "custom", "custom": {"name": "shell", "input": ""}}
     assert found[1:-1] == [
         {"reasoning_content": "hm"},
+        {"reasoning_details": [detail | {"index": 0}]},
         {"content": "a"},
         {"refusal": "no"},
         {"tool_calls": [{"index": 0, "id": "t1", "type": "function", "function": {"name": "f", "arguments": ""}}]},

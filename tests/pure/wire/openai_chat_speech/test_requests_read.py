@@ -120,6 +120,34 @@ def test_the_deprecated_function_call_is_a_call_with_an_id_made_up() -> None:
     assert result.blocks == (ToolResult("call_0", (Text("sun"),), "weather"),)
 
 
+DETAILS: list[tuple[dict[str, Any], Thinking]] = [
+    (
+        {"type": "reasoning.text", "text": "hm", "signature": "s", "format": "anthropic-claude-v1", "index": 0},
+        Thinking("anthropic", "hm", signature="s"),
+    ),
+    (
+        {"type": "reasoning.encrypted", "data": "xx", "format": "anthropic-claude-v1"},
+        Thinking("anthropic", "shown", sealed="xx"),
+    ),
+    (
+        {"type": "reasoning.encrypted", "data": "xx", "id": "rs_1", "format": "openai-responses-v1"},
+        Thinking("openai_responses", "shown", sealed="xx", id="rs_1"),
+    ),
+    ({"type": "reasoning.text", "text": "hm", "format": "unknown"}, Thinking("openai_chat", "shown")),
+    ({"type": "reasoning.summary", "summary": "hm", "format": "openai-responses-v1"}, Thinking("openai_chat", "shown")),
+]
+
+
+@pytest.mark.parametrize(("detail", "thought"), DETAILS)
+def test_reasoning_finds_its_way_back_to_the_provider_that_signed_it(detail: dict[str, Any], thought: Thinking) -> None:
+    said = {"role": "assistant", "content": "a", "reasoning_content": "shown", "reasoning_details": [detail]}
+    call = chat_call(messages=[*HELLO, said])
+    request = read_request(call)
+    assert isinstance(request, ChatRequest)
+    assert request.messages[-1].blocks == (thought, Text("a"))
+    assert call.sealed == (thought.sealed is not None)
+
+
 def test_a_custom_tool_takes_free_text() -> None:
     use = {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls -l"}}
     answer = {"role": "assistant", "tool_calls": [use]}
