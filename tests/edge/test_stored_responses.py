@@ -258,3 +258,66 @@ def test_an_operator_may_store_nothing(module_database: str) -> None:
         assert answer.json["store"] is False
         assert refused(respond(shop, customer, previous_response_id=id_of(answer)))
         remove_channel(gateway, channel_id)
+
+
+# Read, listed, forgotten ----------------------------------------------------------------------------
+
+
+def test_the_official_client_reads_lists_and_forgets(shop: Shop) -> None:
+    customer = shop.customer()
+    client = openai_sdk.OpenAI(base_url=f"{shop.gateway.base_url}/v1", api_key=customer.secret)
+    shop.upstream.play(response_answer(text="one"), response_answer(text="two"))
+    first = client.responses.create(model="words", input="first", metadata={"a": "b"})
+    second = client.responses.create(model="words", input="second", previous_response_id=first.id)
+    assert client.responses.retrieve(first.id).to_dict() == first.to_dict()
+    assert client.responses.retrieve(second.id).previous_response_id == first.id
+    listed = [item.to_dict() for item in client.responses.input_items.list(second.id, order="asc")]
+    assert [part["text"] for item in listed for part in item["content"]] == ["first", "one", "second"]  # type: ignore[attr-defined, index]
+    assert all(item["id"] for item in listed)
+    pages = client.responses.input_items.list(second.id, limit=2)
+    assert (len(pages.data), pages.has_more) == (2, True)
+    assert len(list(pages)) == 3
+    client.responses.delete(first.id)
+    with pytest.raises(openai_sdk.NotFoundError):
+        client.responses.retrieve(first.id)
+    with pytest.raises(openai_sdk.BadRequestError, match="not found"):
+        client.responses.create(model="words", input="third", previous_response_id=second.id)
+
+
+def test_a_streamed_response_is_read_with_all_it_said(shop: Shop, gateway: Gateway) -> None:
+    customer = shop.customer()
+    shop.upstream.play(response_stream(text="one", reasoning="hm", sealed="gAAAA"))
+    answer = respond(shop, customer, stream=True, reasoning={"effort": "low"})
+    shown = read_events(answer.body)[-1].json()["response"]
+    assert gateway.get(f"{RESPONSES}/{shown['id']}", customer).json == shown
+    assert shown["usage"]["cost"]
+
+
+def test_d55_another_account_can_neither_read_nor_forget(shop: Shop, gateway: Gateway) -> None:
+    customer, other = shop.customer(), shop.customer()
+    name = id_of(respond(shop, customer))
+    for path in (f"{RESPONSES}/{name}", f"{RESPONSES}/{name}/input_items"):
+        answer = gateway.get(path, other)
+        assert (answer.status, answer.error["code"]) == (404, "not_found")
+    theirs = openai_sdk.OpenAI(base_url=f"{gateway.base_url}/v1", api_key=other.secret)
+    with pytest.raises(openai_sdk.NotFoundError):
+        theirs.responses.delete(name)
+    assert gateway.get(f"{RESPONSES}/{name}", customer).status == 200
+
+
+def test_the_tools_are_listed_with_their_treatment_and_price(gateway: Gateway) -> None:
+    answer = gateway.get(f"{RESPONSES}/tools", gateway.customer())
+    tools = {row["type"]: row for row in answer.json["data"]}
+    assert tools["function"]["treatment"] == "priced"
+    assert tools["file_search"]["treatment"] == "refused"
+    assert tools["web_search_preview"]["meter"] == "searches"
+    assert all(float(price) >= 0 for price in tools["web_search"]["prices"].values())
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("limit=0", 400), ("limit=x", 400), ("limit=101", 400), ("limit=1", 200)]
+)
+def test_a_page_has_bounds(shop: Shop, gateway: Gateway, query: str, status: int) -> None:
+    customer = shop.customer()
+    name = id_of(respond(shop, customer))
+    assert gateway.get(f"{RESPONSES}/{name}/input_items?{query}", customer).status == status

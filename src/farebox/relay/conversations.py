@@ -127,7 +127,7 @@ class Conversations:
         except LedgerUnavailable as error:
             log.warning("a response could not be stored", request_id=job.ask.request_id, error=str(error))
 
-    async def response(self, account_id: str, response_id: str) -> bytes | None:
+    async def response(self, account_id: str, response_id: str) -> Fields | None:
         """A stored response, as its client was shown it; None if there is none. Raises `LedgerUnavailable`."""
         rows = await self._rows(account_id, response_id, most=1)
         return shown_response(self._open(rows[-1])) if rows else None

@@ -18,7 +18,6 @@ from farebox.wire.sse import SseSplitter
 
 _ENDED = frozenset({b'"completed"', b'"incomplete"'})
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
-_encode = msgspec.json.Encoder().encode
 
 
 class KeptTurn(msgspec.Struct, frozen=True):
@@ -61,11 +60,11 @@ def _in_stream(tail: bytes) -> Fields | None:
     return None
 
 
-def shown_response(kept: KeptTurn) -> bytes:
+def shown_response(kept: KeptTurn) -> Fields:
     """The response again, as its client was shown it."""
     items = items_of(kept.output)
     output = items if kept.shows_sealed else [without_sealed(item) for item in items]
-    return _encode((fields_of(kept.response) or {}) | {"output": output})
+    return (fields_of(kept.response) or {}) | {"output": raw(output)}
 
 
 def history(turns: Iterable[KeptTurn]) -> list[msgspec.Raw]:
