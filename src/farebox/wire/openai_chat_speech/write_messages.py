@@ -14,8 +14,8 @@ from farebox.wire.openai_chat_speech.parts import write_part
 Written = dict[str, object]
 
 
-def write_messages(messages: Iterable[Message]) -> list[Written]:
-    """The messages, in order."""
+def write_messages(messages: Iterable[Message], *, signed: bool = False) -> list[Written]:
+    """The messages, in order. `signed`: the model is Google's, which wants its signatures back with its calls."""
     written: list[Written] = []
     for message in messages:
         named: Written = {"name": message.name} if message.name is not None else {}
@@ -25,7 +25,7 @@ def write_messages(messages: Iterable[Message]) -> list[Written]:
             case Role.USER:
                 written += _user(message.blocks, named)
             case Role.ASSISTANT:
-                written.append(_assistant(message.blocks) | named)
+                written.append(_assistant(message.blocks, signed) | named)
     return written
 
 
@@ -53,9 +53,9 @@ def _media(result: ToolResult) -> list[Written]:
     return [{"type": "text", "text": f"From the result of {result.id}:"}, *parts] if parts else []
 
 
-def _assistant(blocks: tuple[Block, ...]) -> Written:
+def _assistant(blocks: tuple[Block, ...], signed: bool) -> Written:
     spoken = [block for block in blocks if isinstance(block, Text)]
-    calls = [_call(block) for block in blocks if isinstance(block, ToolUse)]
+    calls = [_call(block, signed) for block in blocks if isinstance(block, ToolUse)]
     refusals = [block.text for block in blocks if isinstance(block, Refusal)]
     images = [part for part in (write_part(block) for block in blocks if isinstance(block, Image)) if part is not None]
     thoughts = [block.text for block in blocks if isinstance(block, Thinking) and _is_shared(block)]
@@ -76,13 +76,13 @@ def _is_shared(thought: Thinking) -> bool:
     return bool(thought.text) and thought.signature is None and thought.sealed is None
 
 
-def _call(use: ToolUse) -> Written:
+def _call(use: ToolUse, signed: bool) -> Written:
     call: Written = {"id": use.id}
     if use.custom:
         call |= {"type": "custom", "custom": {"name": use.name, "input": use.arguments}}
     else:
         call |= {"type": "function", "function": {"name": use.name, "arguments": use.arguments}}
-    if use.signature is not None:
+    if signed and use.signature is not None:
         call["extra_content"] = {"google": {"thought_signature": use.signature}}
     return call
 

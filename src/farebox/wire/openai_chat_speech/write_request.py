@@ -22,7 +22,8 @@ _encode = msgspec.json.Encoder().encode
 
 def write_request(request: ChatRequest, *, upstream_model: str, channel: ChannelBody) -> bytes:
     """The body. `request.output_limit` is what the hold covers, in tokens, reasoning included."""
-    body: Written = {"model": upstream_model, "messages": write_messages(request.messages)}
+    messages = write_messages(request.messages, signed="gemini" in upstream_model)
+    body: Written = {"model": upstream_model, "messages": messages}
     body |= _tools(request) | _sampling(request) | _wishes(request)
     body |= {name: value for name, value in channel.overrides.items() if name not in _HELD}
     if channel.safety_identifier is not None:

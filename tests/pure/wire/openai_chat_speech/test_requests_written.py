@@ -109,6 +109,14 @@ def test_an_answer_with_calls_has_no_text_of_its_own() -> None:
     }
 
 
+@pytest.mark.parametrize("model", ["gemini-3-pro", "gpt-4o"])
+def test_a_thought_signature_goes_to_googles_models_only(model: str) -> None:
+    request = ChatRequest(messages=(Message(Role.ASSISTANT, (ToolUse("a", "f", "{}", signature="c2ln"),)),))
+    sent = write_request(request, upstream_model=model, channel=PLAIN_BODY)
+    assert (b'"extra_content":{"google":{"thought_signature":"c2ln"}}' in sent) == model.startswith("gemini")
+    assert (b"c2ln" in sent) == model.startswith("gemini")
+
+
 EFFORTS = [
     (None, None),
     (Reasoning("high"), "high"),
