@@ -49,7 +49,7 @@ async def bound_input(dialect: Dialect, call: Call, family: str | None) -> int |
         return None
     counted = await count_input(dialect, call, family)
     margin = MARGINS.get(family or "", OTHER_MARGIN)
-    return -(-counted * margin.numerator // margin.denominator) + TEMPLATE_TOKENS
+    return -(-counted * margin.numerator // margin.denominator) + TEMPLATE_TOKENS + call.input_extra
 
 
 def _count(text: str, family: str | None) -> int:

@@ -93,6 +93,8 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     input_open: bool = False
     """True: something in the input has no bound of its own (a document, a video, a search), so the model's
     context length is the bound."""
+    input_extra: int = 0
+    """Upper bound for what tools of the provider add to the input, where that has a bound of its own."""
     input_rounds: int = 1
     """How often the model may read an open input inside this one request: once more for each use of a tool the
     provider runs, since all of it is charged as input each time."""
@@ -139,7 +141,7 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """The most input tokens the call can be charged, all meters together; None if `input_open`."""
         if self.input_open:
             return None
-        return self.input_bytes + self.media_tokens
+        return self.input_bytes + self.media_tokens + self.input_extra
 
 
 class ChannelBody(msgspec.Struct, frozen=True, gc=False):

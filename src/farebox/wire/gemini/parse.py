@@ -26,7 +26,7 @@ from farebox.wire.call import (
     is_present,
 )
 from farebox.wire.gemini.media import MediaBounds, Part
-from farebox.wire.gemini.price_fields import GEMINI, SEARCHES_MOST, rows_below
+from farebox.wire.gemini.price_fields import GEMINI, SEARCH_TOKENS, SEARCHES_MOST, rows_below
 from farebox.wire.gemini.signatures import carries_envelope
 from farebox.wire.gemini.spelling import camel, in_camel_case
 from farebox.wire.json_object import read_as, read_object
@@ -66,8 +66,9 @@ _TOP, _TOOLS, _CONFIG = (
     for parent in ("", "tools", "generationConfig")
 )
 _KNOWN_TOOLS = rows_below("tools", GEMINI).keys()
-_FREE_TOOLS = frozenset({"functionDeclarations"})
 _SEARCHING = frozenset({"googleSearch", "googleSearchRetrieval"})
+_BOUNDED_TOOLS = _SEARCHING | {"functionDeclarations"}
+"""What the others add to the input is bounded by the context length alone."""
 _MADE = {"TEXT": Meter.OUTPUT, "IMAGE": Meter.OUTPUT_IMAGE, "AUDIO": Meter.OUTPUT_AUDIO, "VIDEO": Meter.OUTPUT_VIDEO}
 _MEDIA_OUT = frozenset({Meter.OUTPUT_IMAGE, Meter.OUTPUT_AUDIO, Meter.OUTPUT_VIDEO})
 _MEDIA_IN = (
@@ -161,7 +162,8 @@ def _bounded(call: Call, wanted: _Body) -> Call | Malformed:
         return _invalid("contents", "Files stored at the provider cannot be referred to here; send them inline.")
     tools = {name for tool in as_list(wanted.tools) for name, value in tool.items() if is_present(value)}
     choices = config.candidate_count or 1
-    is_open = media.open or bool(tools - _FREE_TOOLS)
+    searches = 0 if _SEARCHING.isdisjoint(tools) else SEARCHES_MOST * choices
+    is_open = media.open or not tools <= _BOUNDED_TOOLS
     return msgspec.structs.replace(
         call,
         choices=choices,
@@ -169,17 +171,14 @@ def _bounded(call: Call, wanted: _Body) -> Call | Malformed:
         input_bytes=len(call.body) + TEMPLATE_TOKENS + (TOOL_TEMPLATE_TOKENS if tools else 0) - media.payload_bytes,
         media_tokens=media.image_tokens + media.audio_tokens,
         input_open=is_open,
-        input_rounds=1 if tools <= _FREE_TOOLS else 2,
-        at_most=_at_most(media, _modalities(wanted), is_open=is_open, searches=_searches(tools) * choices),
+        input_extra=searches * SEARCH_TOKENS,
+        input_rounds=1 if tools <= _BOUNDED_TOOLS else 2,
+        at_most=_at_most(media, _modalities(wanted), is_open=is_open, searches=searches),
         service_tier=tier,
         has_stop=bool(config.stop_sequences),
         sealed=carries_envelope(call.body),
         sticky=_sticky(wanted.system_instruction, contents),
     )
-
-
-def _searches(tools: set[str]) -> int:
-    return 0 if _SEARCHING.isdisjoint(tools) else SEARCHES_MOST
 
 
 def _modalities(wanted: _Body) -> list[str]:

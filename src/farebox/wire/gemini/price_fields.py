@@ -10,6 +10,9 @@ from farebox.wire.price_fields import PriceField, Treatment
 SEARCHES_MOST = 16
 """Searches held for each candidate. The model decides how many it makes; usually four to seven."""
 
+SEARCH_TOKENS = 8_192
+"""Input held for the results of a search. Google's own figures are far smaller; it does not charge most of them."""
+
 
 def _priced(name: str, how: str) -> PriceField:
     return PriceField(name, Treatment.PRICED, how)
@@ -27,7 +30,11 @@ GEMINI: tuple[PriceField, ...] = (
     _priced("contents", "text by bytes; images and audio by formula; documents and video by the context length"),
     _priced("systemInstruction", "text by bytes"),
     _priced("tools.functionDeclarations", "counts as text"),
-    _priced("tools.googleSearch", f"a search for each query it makes, at most {SEARCHES_MOST} for each candidate"),
+    _priced(
+        "tools.googleSearch",
+        f"a search for each query it makes, at most {SEARCHES_MOST} for each candidate, and {SEARCH_TOKENS:,} tokens "
+        "of input for each",
+    ),
     _priced("tools.googleSearchRetrieval", "as googleSearch"),
     _priced("tools.urlContext", "what is fetched is input, bounded by the context length"),
     _priced("tools.codeExecution", "what it prints is input, bounded by the context length"),

@@ -11,10 +11,11 @@ from tests.pure.wire.bodies import written
 from tests.pure.wire.gemini.calls import HELLO, at, call, part, refusal
 
 from farebox.tariff.meters import Meter
-from farebox.wire.call import TEMPLATE_TOKENS, Call, ChannelBody, Malformed, MalformedCode, raw
+from farebox.wire.call import TEMPLATE_TOKENS, TOOL_TEMPLATE_TOKENS, Call, ChannelBody, Malformed, MalformedCode, raw
 from farebox.wire.dialect import dialect_at
 from farebox.wire.gemini.dialect import counted_at
 from farebox.wire.gemini.media import IMAGE_TOKENS_MOST
+from farebox.wire.gemini.price_fields import SEARCH_TOKENS
 
 PIXEL = base64.b64encode(b"\x89PNG" * 30).decode()
 MEDIA = (Meter.INPUT_IMAGE, Meter.CACHED_IMAGE, Meter.INPUT_AUDIO, Meter.CACHED_AUDIO, Meter.INPUT_VIDEO)
@@ -109,13 +110,14 @@ SEARCHING: list[Any] = [{"google_search": {}}, {"googleSearch": {}}, {"googleSea
 @pytest.mark.parametrize("tool", SEARCHING)
 def test_d37_searches_are_held_for_each_candidate(tool: dict[str, Any]) -> None:
     made = call(tools=[tool], generationConfig={"candidateCount": 2})
-    assert (made.at_most[Meter.SEARCHES], made.input_open, made.input_rounds) == (32, True, 2)
+    assert (made.at_most[Meter.SEARCHES], made.input_open, made.input_rounds) == (32, False, 1)
+    assert made.input_most == len(made.body) + TEMPLATE_TOKENS + TOOL_TEMPLATE_TOKENS + 32 * SEARCH_TOKENS
 
 
 @pytest.mark.parametrize("name", ["urlContext", "codeExecution", "code_execution", "computerUse"])
 def test_what_other_tools_fetch_is_open_input(name: str) -> None:
     made = call(tools=[{"functionDeclarations": []}, {name: {}}])
-    assert made.input_open
+    assert (made.input_open, made.input_rounds) == (True, 2)
     assert Meter.SEARCHES not in made.at_most
 
 
