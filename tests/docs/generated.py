@@ -4,21 +4,26 @@
     docs/reference/price-fields.md   wire/price_fields.py
     docs/reference/dialects.md       wire/passage.py, the tables of wire/speeches.py
     docs/reference/metrics.md        observe/exposition.py
+    docs/reference/price-sources.md  tariff/genai_figures.py, tariff/litellm_fields.py
 
 A test compares what is committed with what would be written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
+from tests.pure.tariff.test_against_genai_prices import DISAGREEMENTS
 
+from farebox.cli.price_sources import shipped
 from farebox.edge.watch import RequestWatch
 from farebox.observe.exposition import exposition
 from farebox.observe.metrics import Metrics
 from farebox.relay.job import Trace
+from farebox.tariff import import_genai_prices, litellm_fields
+from farebox.tariff.genai_figures import ANNOTATED, UNITS, WITHOUT_METER
 from farebox.tariff.meters import INPUT_TOKENS, OUTPUT_TOKENS, PARENT, Meter, default_per
 from farebox.tariff.public_price import UNIT_NAMES
 from farebox.wire.chat.features import Feature, Row
@@ -45,6 +50,33 @@ _OF_FEATURES = """\
 What a call asks for, by the dialect of the channel that serves it when that is not the caller's own: said as it is (an
 empty cell), said in other words (adapted), left out because the answer stays what was asked for (dropped), or answered
 with 400 `invalid_parameter` and the field (refused).
+"""
+_OF_SOURCES = """\
+What `farebox price import --from` makes of others' prices ([how to](../concepts/pricing.md#others-prices)). Every field
+of the shipped files is in a table here; one that is not is reported, and refuses its model if it could be about a
+price.
+"""
+_OF_UNITS = """\
+A tier moves the whole request once all its input is larger (`input_above`). Of prices with dates the last that has
+begun counts. Hours of the day are `utc_window`; `processing: batch` is `batch`, `service_tier` is itself, and any other
+context a parameter of its name.
+"""
+_OF_DISAGREEMENTS = """\
+The same random usage of every model is priced by genai-prices itself and by the imported card. They agree to the
+nanocredit, rounded half to even, but for these:
+"""
+_OF_FIGURES = """\
+After a name, `_above_1hr` and `_above_12hr` mean what is written to a cache for that long, `_above_200k_tokens` moves
+the whole request once its input is larger, and `_batches`, `_flex`, `_balanced`, `_priority` and `_ultrafast` are
+batches and service tiers. `tiered_pricing` moves the whole request too; LiteLLM itself adds the ranges up.
+`off_peak_pricing` is `utc_window` and `utc_weekdays`; `search_context_cost_per_query` is `searches` by the parameter
+`search_context_size`; sizes and qualities in names are the parameters `size` and `quality`.
+"""
+_OF_BY_TYPE = """\
+By the second is `audio_seconds` of what is heard or spoken, `video_seconds` of a video, `session_seconds` of a
+realtime session. By the image is a call price of what makes images, and `images` of an embedding. By the pixel is by
+the image where the size is in the name. By the character is `characters`, by the query `searches` of a rerank. Where
+the model has a price by the token, that is taken instead.
 """
 _OF_METRICS = """\
 What `GET /metrics` shows; [what to look at](../operating/metrics-and-logs.md). Times are seconds. A histogram `x` is
@@ -135,11 +167,53 @@ def metrics() -> str:
     )
 
 
+def price_sources() -> str:
+    """What every field of others' price files means here."""
+    units = [(f"`{unit}`", _named(meters), f"{per:,}") for unit, (meters, per) in UNITS.items()]
+    units.append((f"`{ANNOTATED}`", "`pages`, where the parameter `annotations` is `true`", "1,000"))
+    figures = [(f"`{name}`", f"`{meter}`") for name, (meter, _) in litellm_fields.FIGURES.items()]
+    figures += [
+        (f"`{name}`", f"`{meter}`, where the parameter `{parameter}` is `{value}`")
+        for name, (meter, (parameter, value)) in litellm_fields.PARAMETER_FIGURES.items()
+    ]
+    counted = [(f"`{name}`", f"counted as `{meter}`") for name, meter in litellm_fields.COUNTED_AS.items()]
+    files = [
+        (f"`{source}`", f"{each.version}, taken {each.taken}", each.licence, each.home, f"`{each.sha256[:16]}…`")
+        for source, each in shipped().items()
+    ]
+    return _page(
+        "Others' prices",
+        "src/farebox/tariff/genai_figures.py` and `src/farebox/tariff/litellm_fields.py",
+        _OF_SOURCES,
+        _table(("source", "version", "licence", "home", "SHA-256"), files),
+        "## genai-prices",
+        _OF_UNITS,
+        _table(("unit", "meter", "a figure is for"), units),
+        "No meter of ours, and charged as something dearer: " + _reasons(WITHOUT_METER),
+        "No price: " + _reasons(import_genai_prices.NO_PRICE),
+        _OF_DISAGREEMENTS,
+        "\n".join(f"- {row.text}" for row in DISAGREEMENTS),
+        "## LiteLLM",
+        _OF_FIGURES,
+        _table(("figure", "meter"), figures),
+        _OF_BY_TYPE,
+        "No meter of their own; refused where that is cheaper:",
+        _table(("figure", ""), counted),
+        "Refused unless they are zero, since they would not be charged:",
+        _table(("figure", "why"), [(f"`{name}`", why) for name, why in litellm_fields.UNCOUNTED.items()]),
+        "Left out, with a warning:",
+        _table(("figure", "why"), [(f"`{name}`", why) for name, why in litellm_fields.NOT_OFFERED.items()]),
+        "No price:",
+        _table(("field", "why"), sorted((f"`{name}`", why) for name, why in litellm_fields.NO_PRICE.items())),
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "meters.md": meters,
     "price-fields.md": price_fields,
     "dialects.md": dialects,
     "metrics.md": metrics,
+    "price-sources.md": price_sources,
 }
 
 
@@ -165,6 +239,14 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(cells)} |\n" for cells in (head, *rows)]
     lines.insert(1, "|" + "---|" * len(head) + "\n")
     return "".join(lines).replace("|  |", "| |").replace("|  |", "| |")
+
+
+def _named(meters: Iterable[Meter]) -> str:
+    return ", ".join(f"`{meter}`" for meter in meters)
+
+
+def _reasons(table: Mapping[str, str]) -> str:
+    return "; ".join(f"`{name}` ({why})" for name, why in table.items()) + "."
 
 
 def _priced_for(meter: Meter) -> str:
