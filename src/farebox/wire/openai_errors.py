@@ -38,6 +38,11 @@ _SECRETS = re.compile(
 )
 
 
+_OUT_OF_MONEY = "Your credit balance is too low"
+"""How Anthropic begins, with a 400 and no code, to say that the account behind the key is empty. Words that quote
+a request stand further on in its messages, so no caller can make it say this."""
+
+
 class UpstreamError(msgspec.Struct, frozen=True, gc=False):
     """What an upstream said, safe to show. Parts it did not say are None."""
 
@@ -72,7 +77,7 @@ def read_upstream_error(body: bytes, *, names: Mapping[str, str] | None = None) 
     return UpstreamError(
         message=scrub(message, names=names),
         type=_name(error, "type"),
-        code=_name(error, "code"),
+        code="billing_not_active" if message.startswith(_OUT_OF_MONEY) else _name(error, "code"),
         param=_name(error, "param"),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from farebox.wire.anthropic.unsigned import holds_unsigned, without_unsigned
 from farebox.wire.call import PLAIN_BODY, Call, ChannelBody, Fields, raw
 
 SAMPLING = ("temperature", "top_p", "top_k")
@@ -39,6 +40,8 @@ def forward(
         changes["model"] = raw(upstream_model)
     if channel.safety_identifier is not None:
         changes["metadata"] = raw({"user_id": channel.safety_identifier})
+    if holds_unsigned(call):
+        changes["messages"] = without_unsigned(call.fields["messages"])
     fit_limit(call.fields, changes, [call.output_limit, output_limit])
     dropped = SAMPLING if refuses_sampling(channel) else ()
     if not changes and not any(name in call.fields for name in dropped):

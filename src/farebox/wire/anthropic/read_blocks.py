@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from farebox.wire.anthropic.said import SaidBlock, SaidMessage, SaidSource
+from farebox.wire.anthropic.unsigned import UNSIGNED
 from farebox.wire.call import Malformed, MalformedCode, is_present
 from farebox.wire.chat.request import (
     Block,
@@ -83,7 +84,7 @@ def _read_block(said: SaidBlock, where: str, names: dict[str, str]) -> list[Bloc
         case SaidBlock(type="document", source=SaidSource() as source):
             return _read_document(said, source, where, names)
         case SaidBlock(type="thinking", thinking=str() as text):
-            return [Thinking(ORIGIN, text=text, signature=said.signature or None)]
+            return [Thinking(ORIGIN, text=text, signature=_signature(said))]
         case SaidBlock(type="redacted_thinking", data=str() as sealed):
             return [Thinking(ORIGIN, sealed=sealed)]
         case SaidBlock(type="search_result", content=list() as content):
@@ -92,6 +93,10 @@ def _read_block(said: SaidBlock, where: str, names: dict[str, str]) -> list[Bloc
             return []
         case _:
             return invalid(where, "is of no type another dialect could take")
+
+
+def _signature(said: SaidBlock) -> str | None:
+    return said.signature if said.signature and said.signature != UNSIGNED else None
 
 
 def _read_result(said: SaidBlock, identifier: str, where: str, names: dict[str, str]) -> list[Block] | Malformed:

@@ -12,6 +12,7 @@ import msgspec
 from farebox.tariff.meters import CACHED_TOKENS, Meter, Usage, input_tokens, output_tokens
 from farebox.wire.anthropic import errors
 from farebox.wire.anthropic.events import MESSAGE_STOP, OUR_REASONS, event, message_of, written
+from farebox.wire.anthropic.unsigned import UNSIGNED
 from farebox.wire.call import Call, raw
 from farebox.wire.chat.events import (
     ChatEvent,
@@ -96,18 +97,21 @@ class EventWriter:
         head = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":' % self._index
         return head + delta + b"}}\n\n"
 
-    def _close(self) -> bytes:
-        if self._kind is None:
+    def _close(self, signature: str = UNSIGNED) -> bytes:
+        """The end of the block under way; thoughts are signed there."""
+        kind, self._kind = self._kind, None
+        if kind is None:
             return b""
-        self._kind = None
-        return written("content_block_stop", index=self._index)
+        signed = b""
+        if kind == "thinking":
+            signed = self._delta(b'{"type":"signature_delta","signature":' + _encode(signature))
+        return signed + written("content_block_stop", index=self._index)
 
     def _sign(self, signed: ThinkingSigned) -> bytes:
         """Thoughts that cannot be read are a block; a signature ends the one it belongs to."""
         if signed.sealed is not None:
             return self._block("redacted_thinking", _redacted(signed.sealed)) + self._close()
-        signature = self._delta(b'{"type":"signature_delta","signature":' + _encode(signed.signature or ""))
-        return self._in("thinking") + signature + self._close()
+        return self._in("thinking") + self._close(signed.signature or UNSIGNED)
 
 
 def write_whole(call: Call, whole: Whole, usage: Usage) -> bytes:
@@ -155,7 +159,14 @@ def _blocks(events: list[ChatEvent]) -> list[dict[str, object]]:
                 blocks[-1]["input"] = f"{blocks[-1]['input']}{text}"
             case _:
                 pass
-    return [block | {"input": _as_object(block["input"])} if "input" in block else block for block in blocks]
+    return [block | _completed(block) for block in blocks]
+
+
+def _completed(block: dict[str, object]) -> dict[str, object]:
+    """What a block lacks when nothing more comes: arguments as an object, a word in place of a signature."""
+    if "input" in block:
+        return {"input": _as_object(block["input"])}
+    return {"signature": UNSIGNED} if block["type"] == "thinking" and not block["signature"] else {}
 
 
 def _add(blocks: list[dict[str, object]], kind: str, text: str) -> None:

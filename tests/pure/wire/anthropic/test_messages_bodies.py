@@ -14,6 +14,7 @@ from farebox.wire.anthropic.answer import read_answer
 from farebox.wire.anthropic.dialect import AnthropicMessages
 from farebox.wire.anthropic.errors import render
 from farebox.wire.anthropic.forward import forward
+from farebox.wire.anthropic.unsigned import UNSIGNED
 from farebox.wire.anthropic.usage import ANTHROPIC
 from farebox.wire.call import ChannelBody, raw
 from farebox.wire.usage import ReportedUsage, read_usage
@@ -82,6 +83,22 @@ def test_thinking_fits_into_a_limit_that_was_lowered(thinking: Any, limit: int, 
 def test_the_customer_is_named_by_a_hash_alone() -> None:
     channel = ChannelBody(safety_identifier="abc")
     assert sent(channel, metadata={"user_id": "jane@example.com"})["metadata"] == {"user_id": "abc"}
+
+
+def test_thoughts_of_another_providers_model_stay_here() -> None:
+    thought = {"type": "thinking", "thinking": "hm", "signature": UNSIGNED}
+    signed = thought | {"signature": "c2ln"}
+    turns: Any = [
+        {"role": "user", "content": UNSIGNED},
+        {"role": "assistant", "content": [thought, {"type": "text", "text": f'say "{UNSIGNED}"'}]},
+        {"role": "assistant", "content": [thought]},
+        {"role": "assistant", "content": [signed]},
+    ]
+    assert sent(messages=turns)["messages"] == [
+        turns[0],
+        {"role": "assistant", "content": turns[1]["content"][1:]},
+        turns[3],
+    ]
 
 
 # Whole answers ----------------------------------------------------------------------------------------
@@ -184,3 +201,10 @@ def test_what_the_provider_says_is_scrubbed() -> None:
     assert error.message.startswith("claude: ")
     assert "sk-ant" not in error.message
     assert "x.com" not in error.message
+
+
+def test_an_empty_account_of_ours_is_known_by_its_words_and_no_caller_can_forge_them() -> None:
+    words = "Your credit balance is too low to access the Anthropic API."
+    for message, code in ((words, "billing_not_active"), (f"messages.0: '{words}' is odd", None)):
+        said = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+        assert AnthropicMessages().read_upstream_error(written(said)).code == code

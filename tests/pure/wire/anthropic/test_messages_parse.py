@@ -268,6 +268,9 @@ def test_to_count_needs_no_limit() -> None:
     call = counting.read(written({"model": "claude", "messages": HELLO}))
     assert isinstance(call, Call)
     assert text_of(call) == "hello"
+    seen = counting.read(body(messages=asked({"type": "image", "source": PIXEL}, {"type": "image", "source": PIXEL})))
+    assert isinstance(seen, Call)
+    assert seen.media_tokens == 2 * counting.IMAGE_TOKENS
     assert counting.shown(7) == {"input_tokens": 7}
     assert isinstance(counting.read(b"{"), Malformed)
 

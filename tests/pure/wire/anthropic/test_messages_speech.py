@@ -25,6 +25,7 @@ from tests.pure.wire.bodies import written
 from farebox.tariff.meters import Meter, Usage
 from farebox.wire.anthropic import models
 from farebox.wire.anthropic.speech import ANTHROPIC_SPEECH
+from farebox.wire.anthropic.unsigned import UNSIGNED
 from farebox.wire.anthropic.write_messages import SILENT
 from farebox.wire.anthropic.write_request import JSON_ONLY
 from farebox.wire.call import Call, ChannelBody, Malformed, raw
@@ -577,6 +578,22 @@ def test_a_foreign_signature_stays_outside() -> None:
     _, writer = writer_for()
     assert writer.write(ThinkingSigned("gemini", signature="c2ln")) == b""
     assert writer.write(ThinkingSigned("openai_responses", sealed="c2ln")) == b""
+
+
+def test_thoughts_nobody_signed_are_marked_and_read_as_unsigned() -> None:
+    _, writer = writer_for()
+    thought = [Started("1"), ThinkingDelta("hm"), TextDelta("Hi.")]
+    events = payloads(b"".join(writer.write(event) for event in thought))
+    assert [event["delta"] for event in events if event["type"] == "content_block_delta"] == [
+        {"type": "thinking_delta", "thinking": "hm"},
+        {"type": "signature_delta", "signature": UNSIGNED},
+        {"type": "text_delta", "text": "Hi."},
+    ]
+    whole = Whole(list(thought), Ended(StopReason.STOP), None)
+    (said, _) = json.loads(ANTHROPIC_SPEECH.write_whole(call_for(), whole, USED))["content"]
+    assert said == {"type": "thinking", "thinking": "hm", "signature": UNSIGNED}
+    (turn,) = read(messages=[{"role": "assistant", "content": [said]}]).messages
+    assert turn.blocks == (Thinking("anthropic", "hm"),)
 
 
 def test_an_empty_answer_is_still_a_message() -> None:
