@@ -102,7 +102,8 @@ class EdgeProtocol(asyncio.Protocol):
         self._leave()
         self._state.connections.discard(cast(Any, self))
         self.flow.resume_writing()
-        self._parser = None  # it holds us and we hold it
+        self._parser = self._latest = self._under_way = None  # they hold us and we hold them
+        self._line.clear()
         act, self._act_when_left = self._act_when_left, None
         if act is not None:
             act()
