@@ -35,11 +35,13 @@ _typed = msgspec.json.Decoder(_Typed)
 class Cut:
     """What a stream has shown so far, ready to be ended at any event."""
 
-    __slots__ = ("_done", "_open", "streamed")
+    __slots__ = ("_done", "_open", "pieces", "streamed")
 
     def __init__(self) -> None:
         self._done: list[msgspec.Raw] = []
         self._open: OpenItem | None = None
+        self.pieces: list[str] = []
+        """The text of what is open, where the meter puts each delta."""
         self.streamed = False
         """Deltas came for the item that began last."""
 
@@ -49,18 +51,10 @@ class Cut:
         type_ = _type_of(item)
         self.streamed = False
         self._open = None
+        self.pieces = []
         if isinstance(placed, _Placed) and fields is not None and type_:
             self._open = OpenItem(type_, placed.output_index, fields)
-
-    def add(self, kind: str, delta: str) -> None:
-        """Text came. A part nobody announced is opened here."""
-        self.streamed = True
-        item = self._open
-        if item is None:
-            return
-        if item.part is None and item.type == "message":
-            item.open_part("refusal" if "refusal" in kind else "output_text")
-        item.pieces.append(delta)
+            self.pieces = self._open.pieces
 
     def note(self, kind: str, payload: bytes) -> None:
         """A part began or ended."""
@@ -78,6 +72,7 @@ class Cut:
         """An item ended."""
         self._done.append(item)
         self._open = None
+        self.pieces = []
 
     def items(self) -> msgspec.Raw:
         """The items that ended, as an output."""

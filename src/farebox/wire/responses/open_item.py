@@ -43,7 +43,7 @@ _PARTS = {
 class OpenItem:
     """One item under way. `fields` are the item as it was announced."""
 
-    __slots__ = ("_part", "_parts", "fields", "id", "index", "pieces", "type")
+    __slots__ = ("_parts", "fields", "id", "index", "part", "pieces", "type")
 
     def __init__(self, type_: str, index: int, fields: Fields) -> None:
         self.type = type_
@@ -52,13 +52,9 @@ class OpenItem:
         self.id = text_field(fields, "id")
         self.pieces: list[str] = []
         """The text that came for its open part, or for its arguments."""
-        self._part: str | None = None
-        self._parts: list[msgspec.Raw] = []
-
-    @property
-    def part(self) -> str | None:
+        self.part: str | None = None
         """The type of the part that is open."""
-        return self._part
+        self._parts: list[msgspec.Raw] = []
 
     @property
     def place(self) -> int:
@@ -67,25 +63,27 @@ class OpenItem:
 
     def open_part(self, type_: str) -> None:
         """A part begins."""
-        self._part = type_
+        self.part = type_
         self.pieces.clear()
 
     def part_done(self, part: msgspec.Raw) -> None:
         """A part ended, with these fields."""
         self._parts.append(part)
-        self._part = None
+        self.part = None
         self.pieces.clear()
 
     def end_part(self) -> Iterator[Ending]:
-        """The events that end the open part, if there is one."""
-        if self._part is None or self._part not in _PARTS:
+        """The events that end the open part, if there is one. Words of a message in no part are text."""
+        if self.part is None and self.type == "message" and self.pieces:
+            self.part = "output_text"
+        if self.part is None or self.part not in _PARTS:
             return
-        text_done, part_done, place, field = _PARTS[self._part]
+        text_done, part_done, place, field = _PARTS[self.part]
         text = "".join(self.pieces)
         at = {"item_id": self.id, "output_index": self.index, place: self.place}
-        part: dict[str, Any] = {"type": self._part, field: text}
+        part: dict[str, Any] = {"type": self.part, field: text}
         extra: dict[str, Any] = {}
-        if self._part == "output_text":
+        if self.part == "output_text":
             extra = {"logprobs": []}
             part |= {"annotations": [], "logprobs": []}
         yield text_done, at | {field: text} | extra

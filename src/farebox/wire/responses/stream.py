@@ -21,7 +21,6 @@ from farebox.wire.responses.usage import usage_shown
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 _FAILURES = frozenset({"response.failed", "error"})
-_REASONING = ("response.reasoning",)
 _DONE = b"[DONE]"
 
 
@@ -41,7 +40,7 @@ class _Kind(msgspec.Struct, gc=False):
 
 
 _read_event = msgspec.json.Decoder(_Event).decode
-_read_kind = msgspec.json.Decoder(_Kind).decode
+_kind = msgspec.json.Decoder(_Kind).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -65,32 +64,45 @@ class ResponsesMeter(PassingMeter):
 
     def look(self, event: bytes, payload: bytes, name: bytes | None) -> bytes:
         """Note what an event says; deltas pass as the bytes they came in."""
-        read = _read(payload)
-        if read is None:
-            return b"" if payload.strip() == _DONE else event
+        try:
+            read = _read_event(payload)
+        except _UNREADABLE:
+            odd = _read_kind(payload)
+            if odd is None:
+                return b"" if payload.strip() == _DONE else event
+            read = odd
         if self.holding:
             return b""  # nothing follows the end of an answer
+        if read.delta is None:
+            return self._look_closer(event, payload, name, read)
+        self._number = read.sequence_number
+        cut = self._cut
+        cut.streamed = True
+        cut.pieces.append(read.delta)
+        if read.type == "response.output_text.delta":
+            self.output.add(read.delta)
+        else:
+            self._add(read.type, read.delta)
+        return event
+
+    def _add(self, kind: str, delta: str) -> None:
+        if kind.startswith("response.reasoning"):
+            self.output.add_reasoning(delta)
+        elif kind == "response.audio.delta":
+            self.output.add_sealed(len(delta))
+        else:
+            self.output.add(delta)
+
+    def _look_closer(self, event: bytes, payload: bytes, name: bytes | None, read: _Event) -> bytes:
         kind = read.type or (name or b"").decode(errors="replace")
         if kind not in _FAILURES:
             self._number = read.sequence_number
-        if read.delta is not None:
-            self._add_delta(kind, read.delta)
-            return event
         if read.response is not ABSENT or kind in _FAILURES:
             return self._look_at_response(kind, payload, read)
         if read.item is not ABSENT:
             return self._look_at_item(kind, event, payload, read.item)
         self._cut.note(kind, payload)
         return event
-
-    def _add_delta(self, kind: str, delta: str) -> None:
-        if kind.startswith(_REASONING):
-            self.output.add_reasoning(delta)
-        elif kind.startswith("response.audio.delta"):
-            self.output.add_sealed(len(delta))
-        else:
-            self.output.add(delta)
-        self._cut.add(kind, delta)
 
     def _look_at_response(self, kind: str, payload: bytes, read: _Event) -> bytes:
         if kind in _FAILURES:
@@ -150,16 +162,10 @@ class ResponsesMeter(PassingMeter):
         return failure_events(self._created, number=self._number, code=code, message=message)
 
 
-def _read(payload: bytes) -> _Event | None:
-    """The metered fields of an event; odd types are read leniently. None if it is no JSON object."""
+def _read_kind(payload: bytes) -> _Event | None:
+    """An event with fields of odd types, read leniently. None if it is no JSON object."""
     try:
-        return _read_event(payload)
-    except msgspec.ValidationError:
-        pass
+        kind = _kind(payload)
     except _UNREADABLE:
         return None
-    try:
-        kind = _read_kind(payload)
-        return _Event(kind.type, kind.sequence_number, None, kind.response, kind.item)
-    except _UNREADABLE:
-        return None
+    return _Event(kind.type, kind.sequence_number, None, kind.response, kind.item)

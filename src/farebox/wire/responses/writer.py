@@ -59,11 +59,13 @@ class EventWriter:
         self._response: dict[str, object] = {}
         self._item: OpenItem | None = None
         self._done: list[Fields] = []
-        self._delta = (b"", b"")
-        """What stands around the number and the text of a delta for what is open."""
+        self._delta = (b"", b"", b"")
+        """What stands before its number, between number and text, and after the text in a delta of what is open."""
 
     def write(self, event: ChatEvent) -> bytes:
         """The events for one of the neutral form."""
+        if type(event) is TextDelta and self._item is not None and self._item.part == "output_text":
+            return self._text(event.text)  # what nearly every event is
         match event:
             case TextDelta(text=text):
                 return self._into("message", "output_text") + self._text(text)
@@ -161,25 +163,25 @@ class EventWriter:
         at = {"item_id": item.id, "output_index": item.index, place: item.place}
         return self._send([(name, at | {"part": part})])
 
-    def _around(self, kind: str, place: bytes) -> tuple[bytes, bytes]:
-        """The bytes of a delta event before its number and between number and text."""
+    def _around(self, kind: str, place: bytes) -> tuple[bytes, bytes, bytes]:
+        """See `_delta`."""
         name, item = _DELTAS.get(kind), self._item
         if name is None or item is None:
-            return b"", b""
+            return b"", b"", b""
         head = b"event: " + name + b'\ndata: {"type":"' + name + b'","sequence_number":'
         at = b',"item_id":' + _encode(item.id) + b',"output_index":%d' % item.index
-        return head, at + place + b',"delta":'
+        end = b',"logprobs":[]}\n\n' if kind == "output_text" else b"}\n\n"
+        return head, at + place + b',"delta":', end
 
     def _text(self, text: str) -> bytes:
         item = self._item
         if item is None or not text:
             return b""
         item.pieces.append(text)
-        head, at = self._delta
-        end = b',"logprobs":[]}\n\n' if item.part == "output_text" else b"}\n\n"
-        event = head + str(self._number).encode() + at + _encode(text) + end
-        self._number += 1
-        return event
+        number = self._number
+        self._number = number + 1
+        head, at, end = self._delta
+        return b"%b%d%b%b%b" % (head, number, at, _encode(text), end)
 
     def _close(self, status: str, **more: object) -> bytes:
         """End the open item, if there is one."""
