@@ -70,8 +70,8 @@ class Block(msgspec.Struct, gc=False):
 class Message(msgspec.Struct, gc=False):
     """A whole answer, or the start of one."""
 
-    type: str = ""
-    id: str = ""
+    type: str | None = None
+    id: str | None = None
     model: str | None = None
     content: list[Block] | None = None
     stop_reason: str | None = None

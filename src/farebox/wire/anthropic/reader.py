@@ -97,8 +97,8 @@ class EventReader:
             return []
         if is_present(message.usage):
             self._note_usage(message.usage)
-        self._id = message.id
-        return [Started(message.id)]
+        self._id = message.id or ""
+        return [Started(self._id)]
 
     def _open(self, block: Block) -> list[ChatEvent]:
         self._block, self._arguments, self._signature = block, False, block.signature or ""
@@ -132,9 +132,10 @@ def read_whole(body: bytes) -> Whole | None:
     read = read_message(body)
     if read is None:
         return None
-    events: list[ChatEvent] = [Started(read.id)]
+    identifier = read.id or ""
+    events: list[ChatEvent] = [Started(identifier)]
     for block in read.content or ():
-        events += opened(block, read.id)
+        events += opened(block, identifier)
         if block.type == "thinking" and block.signature:
             events.append(ThinkingSigned(ORIGIN, signature=block.signature))
         elif block.type == "tool_use":
@@ -144,7 +145,7 @@ def read_whole(body: bytes) -> Whole | None:
     return Whole(events, ended, usage, None if usage is None else tier_in(usage))
 
 
-def opened(block: Block, id_: str) -> list[ChatEvent]:
+def opened(block: Block, identifier: str) -> list[ChatEvent]:
     """What the start of a block says, or all of a whole one but its signature and arguments."""
     match block.type:
         case "text" if block.text:
@@ -154,7 +155,7 @@ def opened(block: Block, id_: str) -> list[ChatEvent]:
         case "redacted_thinking" if block.data:
             return [ThinkingSigned(ORIGIN, sealed=block.data)]
         case "tool_use":
-            return [ToolStart(block.id or f"toolu_{id_}_{block.name or ''}", block.name or "")]
+            return [ToolStart(block.id or f"toolu_{identifier}_{block.name or ''}", block.name or "")]
         case _:
             return []
 

@@ -154,6 +154,13 @@ def test_the_name_asked_for_is_shown_and_nothing_else_changed() -> None:
     assert shown == sent
 
 
+def test_a_server_that_gives_no_id_is_renamed_and_metered_all_the_same() -> None:
+    stream = meter("my-alias")
+    passed = stream.feed(STREAM.replace(b'"id":"msg_014p7gG3wDgGV9EUtLvnow3U"', b'"id":null'))
+    assert UPSTREAM.encode() not in passed
+    assert usage_of(stream)[Meter.INPUT] == 472
+
+
 def test_d22_an_error_is_no_output_and_is_not_passed_on() -> None:
     stream = meter()
     passed = stream.feed(START + TEXT_START + ERROR + OKAY)
