@@ -229,7 +229,9 @@ def compared(request: ChatRequest, *, table: Table) -> dict[str, Any]:
     return found
 
 
-_APART = frozenset({"messages", "tools", "tool_choice", "reasoning", "format", "others", "metadata", "end_user"})
+_APART = frozenset(
+    {"messages", "tools", "tool_choice", "reasoning", "format", "others", "metadata", "end_user", "cache_key"}
+)
 
 
 def _said(choice: ToolChoice | None) -> ToolChoice | None:

@@ -267,6 +267,18 @@ def _read(speech: Speech, call: Call) -> Any:
     return read
 
 
+OPENAI = [name for name in SPEECHES if name.startswith("openai")]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(OPENAI[0], OPENAI[-1]), (OPENAI[-1], OPENAI[0])])
+def test_d59_the_key_of_a_prompt_cache_goes_along(ours: str, theirs: str) -> None:
+    call = call_for(SPEECHES[ours])
+    keyed = dialect_of(SPEECHES[ours]).parse(json.dumps({**json.loads(call.body), "prompt_cache_key": "k"}).encode())
+    assert isinstance(keyed, Call)
+    body = Translation(SPEECHES[ours], SPEECHES[theirs]).forward(keyed, upstream_model=MODEL)
+    assert json.loads(body)["prompt_cache_key"] == "k"
+
+
 @EACH
 @pytest.mark.parametrize("limit", [None, 7, 5_000])
 def test_law_1_no_more_output_is_asked_for_than_is_held(ours: Speech, theirs: Speech, limit: int | None) -> None:

@@ -174,6 +174,8 @@ class ChatRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defa
     reasoning: Reasoning | None = None
     verbosity: str | None = None
     end_user: str | None = None
+    cache_key: str | None = None
+    """What the provider finds a prompt cache by, beside the prompt; dropped where a dialect has no such field."""
     metadata: msgspec.Raw = msgspec.Raw()
     service_tier: str | None = None
     """Under its OpenAI name: `default`, `flex`, `priority`, `auto`."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from farebox.wire.call import ABSENT, Call, Malformed, MalformedCode, is_present, is_set
+from farebox.wire.call import ABSENT, Call, Malformed, MalformedCode, is_present, is_set, text_field
 from farebox.wire.chat.features import Feature
 from farebox.wire.chat.request import ChatRequest, Format, Reasoning, Tool, ToolChoice
 from farebox.wire.json_object import read_as
@@ -140,6 +140,7 @@ def read_request(call: Call) -> ChatRequest | Malformed:
         reasoning=_reasoning(body),
         verbosity=body.verbosity,
         end_user=call.end_user or body.safety_identifier,
+        cache_key=text_field(call.fields, "prompt_cache_key"),
         metadata=call.fields["metadata"] if body.metadata else msgspec.Raw(),
         service_tier=call.service_tier,
         stream=call.stream,

@@ -58,6 +58,7 @@ def _wishes(request: ChatRequest) -> Written:
         "reasoning_effort": _effort(request.reasoning),
         "verbosity": request.verbosity,
         "user": request.end_user,
+        "prompt_cache_key": request.cache_key,
         "service_tier": request.service_tier,
     }
     return {name: value for name, value in named.items() if value is not None}

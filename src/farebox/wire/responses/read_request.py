@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from farebox.wire.call import ABSENT, Call, Malformed, MalformedCode, is_present
+from farebox.wire.call import ABSENT, Call, Malformed, MalformedCode, is_present, text_field
 from farebox.wire.chat.features import Feature
 from farebox.wire.chat.request import ChatRequest, Format, Message, Reasoning, Role, Text, Tool, ToolChoice
 from farebox.wire.json_object import read_as
@@ -97,6 +97,7 @@ def read_request(call: Call) -> ChatRequest | Malformed:
         reasoning=_reasoning(body.reasoning),
         verbosity=text.verbosity,
         end_user=call.end_user,
+        cache_key=text_field(call.fields, "prompt_cache_key"),
         metadata=call.fields["metadata"] if body.metadata else msgspec.Raw(),
         service_tier=call.service_tier,
         stream=call.stream,

@@ -159,6 +159,7 @@ def _wishes(request: ChatRequest) -> Written:
         "reasoning": reasoning or None,
         "include": [SEALED_REASONING] if reasoning and reasoning.get("effort") != "none" else None,
         "user": request.end_user,
+        "prompt_cache_key": request.cache_key,
         "service_tier": request.service_tier,
     }
     return {name: value for name, value in named.items() if value is not None}
