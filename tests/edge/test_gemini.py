@@ -212,7 +212,21 @@ def test_d56_an_upstream_400_stays_400_in_googles_shape(shop: Shop) -> None:
     answer = ask(shop, customer)
     assert (answer.status, answer.error["status"], answer.error["code"]) == (400, "INVALID_ARGUMENT", 400)
     assert answer.error["message"] == message
+    assert answer.error["details"][0]["reason"] == "context_length_exceeded"
     assert shop.charge(customer).amount == 0
+
+
+def test_google_says_400_of_a_key_it_does_not_know_and_the_caller_never_hears_of_it(shop: Shop) -> None:
+    customer = shop.customer()
+    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]
+    error = gemini_answers.error_body(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.")
+    error["error"]["details"] = details
+    shop.upstream.always(gemini_answers.answer(gemini_answers.written(error), status=400))
+    answer = ask(shop, customer)
+    assert (answer.status, answer.error["details"][0]["reason"]) == (503, "no_upstream_available")
+    assert b"API key not valid" not in answer.body
+    assert ask(shop, customer).status == 503
+    assert len(shop.upstream.seen) == 1
 
 
 REFUSALS = [

@@ -27,13 +27,16 @@ KEY_REJECTIONS = frozenset({401, 402, 403})
 OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 """Codes by which a 429, or Anthropic's 400, says that the operator's own account is empty: waiting does not help."""
 
+BAD_KEY = frozenset({"invalid_api_key"})
+"""What Google's 400 says of a key it does not know."""
+
 
 def verdict_on(status: int, code: str | None = None) -> Verdict:
     """Judge a final status and the error code beside it; anything unknown counts as the provider's failure."""
     if 200 <= status < 300:
         return Verdict.ANSWERED
     if status in CALLER_ERRORS:
-        return Verdict.KEY_REJECTED if code in OUT_OF_MONEY else Verdict.CALLER_ERROR
+        return Verdict.KEY_REJECTED if code in OUT_OF_MONEY or code in BAD_KEY else Verdict.CALLER_ERROR
     if status in RATE_LIMITS:
         return Verdict.KEY_REJECTED if code in OUT_OF_MONEY else Verdict.RATE_LIMITED
     return Verdict.KEY_REJECTED if status in KEY_REJECTIONS else Verdict.FAILED

@@ -38,9 +38,16 @@ _SECRETS = re.compile(
 )
 
 
-_OUT_OF_MONEY = "Your credit balance is too low"
-"""How Anthropic begins, with a 400 and no code, to say that the account behind the key is empty. Words that quote
-a request stand further on in its messages, so no caller can make it say this."""
+_BY_OPENING = {
+    "Your credit balance is too low": "billing_not_active",
+    "User location is not supported": "billing_not_active",
+    "The input token count": "context_length_exceeded",
+}
+"""How Anthropic begins, with a 400 and no code, to say that the account behind the key is empty; how Google says that
+it serves no account from there, and that a request is too long. Words that quote a request stand further on in their
+messages, so no caller can make them say this."""
+_GOOGLES = {"API_KEY_INVALID": "invalid_api_key", "API_KEY_EXPIRED": "invalid_api_key"}
+"""A key that Google does not know is a 400 to it."""
 
 
 class UpstreamError(msgspec.Struct, frozen=True, gc=False):
@@ -77,7 +84,7 @@ def read_upstream_error(body: bytes, *, names: Mapping[str, str] | None = None) 
     return UpstreamError(
         message=scrub(message, names=names),
         type=_name(error, "type"),
-        code="billing_not_active" if message.startswith(_OUT_OF_MONEY) else _name(error, "code"),
+        code=_code(error, message),
         param=_name(error, "param"),
     )
 
@@ -101,6 +108,24 @@ def _error_in(said: Any) -> dict[str, Any]:
     if isinstance(error, str):
         return {"message": error}
     return cast(dict[str, Any], error) if isinstance(error, dict) else {}
+
+
+def _code(error: dict[str, Any], message: str) -> str | None:
+    """What a provider calls its error, or what its words and details come to where it gives no code."""
+    for start, code in _BY_OPENING.items():
+        if message.startswith(start):
+            return code
+    return _name(error, "code") or _GOOGLES.get(_reason(error))
+
+
+def _reason(error: dict[str, Any]) -> str:
+    """The `reason` in Google's details of an error, empty if there is none."""
+    details = error.get("details")
+    for detail in cast(list[Any], details) if isinstance(details, list) else ():
+        reason = cast(dict[str, Any], detail).get("reason") if isinstance(detail, dict) else None
+        if isinstance(reason, str):
+            return reason
+    return ""
 
 
 def _text(fields: dict[str, Any], name: str) -> str | None:
