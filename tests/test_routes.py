@@ -49,7 +49,7 @@ ADDRESSES = {
 TABLES = (
     Models(None).routes,  # type: ignore[arg-type]
     Account(None, None).routes,  # type: ignore[arg-type]
-    AskingAhead(None, None).routes,  # type: ignore[arg-type]
+    AskingAhead(None, None, None).routes,  # type: ignore[arg-type]
     Stored(None, None).routes,  # type: ignore[arg-type]
 )
 READS = Reads(None, Health(lambda: None, lambda: b"", ""), TABLES).routes  # type: ignore[arg-type]

@@ -183,7 +183,7 @@ def _gateway(books: Books, ways: _Ways, watching: Watching, stop: asyncio.Event)
     tables = (
         Models(books.catalogue).routes,
         Account(books.catalogue, books.history).routes,
-        AskingAhead(Quotes(relay, books.catalogue), books.catalogue).routes,
+        AskingAhead(Quotes(relay, books.catalogue), books.catalogue, conversations).routes,
         Stored(conversations, books.catalogue).routes,
     )
     reads = Reads(relay, health, tables)

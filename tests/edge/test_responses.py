@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -279,3 +280,20 @@ def test_what_is_no_answer_is_an_upstream_error(shop: Shop) -> None:
     reply = respond(shop, customer)
     assert (reply.status, reply.error["code"]) == (502, "upstream_error")
     assert shop.charge(customer).amount == 0
+
+
+def test_d20_a_client_that_leaves_pays_for_what_came(shop: Shop) -> None:
+    customer = shop.customer()
+    shop.upstream.play(response_stream(text=" ".join(["word"] * 400), pause_s=0.01))
+    connection = http.client.HTTPConnection("127.0.0.1", shop.gateway.port, timeout=30)
+    body = json.dumps({"model": "words", "input": "go on", "stream": True})
+    connection.request("POST", RESPONSES, body, {"authorization": f"Bearer {customer.secret}"})
+    response = connection.getresponse()
+    seen = b""
+    while seen.count(b"output_text.delta") < 20:
+        seen += response.read1(65_536)
+    response.close()
+    connection.close()
+    charge = shop.charge(customer)
+    assert charge.stamp == "client_left_cancelled"
+    assert 0 < charge.usage["output"] < 400

@@ -8,7 +8,7 @@ from typing import Any
 import openai as openai_sdk
 import pytest
 from tests.support.gateway import Answer, Customer, Gateway, running_gateway
-from tests.support.openai_answers import chat_answer
+from tests.support.openai_answers import chat_answer, failure
 from tests.support.responses_answers import response_answer, response_stream, usage
 from tests.support.scripted_upstream import ScriptedUpstream
 from tests.support.shop import INPUT, MODELS, OUTPUT, UPSTREAM_NAMES, Shop, remove_channel, sell
@@ -321,3 +321,32 @@ def test_a_page_has_bounds(shop: Shop, gateway: Gateway, query: str, status: int
     customer = shop.customer()
     name = id_of(respond(shop, customer))
     assert gateway.get(f"{RESPONSES}/{name}/input_items?{query}", customer).status == status
+
+
+def test_the_official_client_counts_the_tokens_of_a_conversation(shop: Shop) -> None:
+    customer = shop.customer()
+    client = openai_sdk.OpenAI(base_url=f"{shop.gateway.base_url}/v1", api_key=customer.secret)
+    alone = client.responses.input_tokens.count(model="words", input="second")
+    first = client.responses.create(model="words", input="tell me " * 100)
+    after = client.responses.input_tokens.count(model="words", input="second", previous_response_id=first.id)
+    assert 0 < alone.input_tokens < 50
+    assert after.input_tokens > alone.input_tokens + 150
+    assert len(shop.upstream.seen) == 1
+
+
+def test_sealed_reasoning_is_never_tried_elsewhere(shop: Shop) -> None:
+    customer = shop.customer()
+    shop.upstream.play(response_answer(text="one", sealed="gAAAA"), failure(500), response_answer(text="two"))
+    first = id_of(respond(shop, customer, reasoning={"effort": "low"}))
+    answer = respond(shop, customer, input="second", previous_response_id=first)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_error")
+    assert len(shop.upstream.seen) == 2
+
+
+def test_what_was_sealed_with_a_lost_key_is_not_found(shop: Shop, gateway: Gateway) -> None:
+    customer = shop.customer()
+    first = id_of(respond(shop, customer))
+    spoil = "UPDATE responses SET sealed = set_byte(sealed, 1, 255 - get_byte(sealed, 1)) WHERE account_id = $1"
+    gateway.call(gateway.books.pool.execute(spoil, customer.account_id))
+    assert refused(respond(shop, customer, previous_response_id=first))
+    assert gateway.get(f"{RESPONSES}/{first}", customer).status == 404

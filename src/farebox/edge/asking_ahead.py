@@ -10,13 +10,14 @@ from farebox.admission.access import check_model
 from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.edge.routes import Question, Routes
 from farebox.relay.ask import Ask
+from farebox.relay.conversations import Conversations
 from farebox.relay.counting import count_input
 from farebox.relay.prepare import malformed
 from farebox.relay.quote import Quotes
 from farebox.store.catalogue import Catalogue
 from farebox.wire.anthropic import counting as anthropic_counting
 from farebox.wire.call import ABSENT, Call, Malformed, is_present
-from farebox.wire.dialect import ANTHROPIC, OPENAI_CHAT, OPENAI_EMBEDDINGS, Dialect
+from farebox.wire.dialect import ANTHROPIC, OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPONSES, Dialect
 from farebox.wire.gemini.dialect import counted_at
 
 QUOTE = "/v1/quote"
@@ -25,12 +26,14 @@ QUOTE = "/v1/quote"
 class AskingAhead:
     """See the module."""
 
-    def __init__(self, quotes: Quotes, catalogue: Catalogue) -> None:
+    def __init__(self, quotes: Quotes, catalogue: Catalogue, conversations: Conversations) -> None:
         self._quotes = quotes
         self._catalogue = catalogue
+        self._conversations = conversations
         self.routes: Routes = {
             QUOTE: {"POST": self._quote},
             anthropic_counting.PATH: {"POST": self._count_messages},
+            "/v1/responses/input_tokens": {"POST": self._count_response},
             "/v1/models/": {"POST": self._count_contents},
             "/v1beta/models/": {"POST": self._count_contents},
         }
@@ -39,17 +42,17 @@ class AskingAhead:
         body = await question.body()
         if isinstance(body, Refusal):
             return body
-        wishes, asking = question.wishes, question.asking
-        call = Ask(
-            asking.request_id,
-            _dialect_of(body),
-            wishes.secret,
-            [],
-            body,
-            asking.client_ip,
-            ceiling=wishes.ceiling,
-        )
-        return await self._quotes.quote(call, question.view)
+        return await self._quotes.quote(_asked(question, _dialect_of(body), body), question.view)
+
+    async def _count_response(self, question: Question) -> dict[str, Any] | Refusal:
+        body = await question.body()
+        if isinstance(body, Refusal):
+            return body
+        call = await self._conversations.call_of(_asked(question, OPENAI_RESPONSES, body), question.view)
+        counted = call if isinstance(call, Refusal) else await self._counted(OPENAI_RESPONSES, call, question)
+        if isinstance(counted, Refusal):
+            return counted
+        return {"object": "response.input_tokens", "input_tokens": counted}
 
     async def _count_messages(self, question: Question) -> dict[str, Any] | Refusal:
         body = await question.body()
@@ -80,6 +83,11 @@ class AskingAhead:
         tier = snapshot.tiers[view.account.tier]
         refusal = check_model(view.key, tier, model=priced.model.id, model_rank=priced.rank, tiers=snapshot.rules.tiers)
         return refusal or await count_input(dialect, call, priced.model.tokenizer)
+
+
+def _asked(question: Question, dialect: Dialect, body: bytes) -> Ask:
+    wishes, asking = question.wishes, question.asking
+    return Ask(asking.request_id, dialect, wishes.secret, [], body, asking.client_ip, ceiling=wishes.ceiling)
 
 
 class _Shape(msgspec.Struct):

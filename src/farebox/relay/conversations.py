@@ -23,7 +23,7 @@ from farebox.store.catalogue import Catalogue
 from farebox.store.keyring import KeyView
 from farebox.store.responses import StoredResponse, StoredResponses
 from farebox.tariff.price_list import Reasoning
-from farebox.upstream.secrets import KeyRing
+from farebox.upstream.secrets import CannotOpen, KeyRing
 from farebox.wire.call import ABSENT, Call, Fields, Malformed, Turn, is_present, raw
 from farebox.wire.dialect import OPENAI_RESPONSES, Meters
 from farebox.wire.json_object import read_as, read_object
@@ -129,18 +129,18 @@ class Conversations:
 
     async def response(self, account_id: str, response_id: str) -> Fields | None:
         """A stored response, as its client was shown it; None if there is none. Raises `LedgerUnavailable`."""
-        rows = await self._rows(account_id, response_id, most=1)
-        return shown_response(self._open(rows[-1])) if rows else None
+        turns = self._opened(await self._rows(account_id, response_id, most=1))
+        return shown_response(turns[-1]) if turns else None
 
     async def input_items(self, account_id: str, response_id: str) -> list[Fields] | None:
         """Everything a stored response answered, earlier turns included, in order; None if there is none.
 
         Raises `LedgerUnavailable`.
         """
-        rows = await self._rows(account_id, response_id)
-        if not rows:
+        turns = self._opened(await self._rows(account_id, response_id))
+        if not turns:
             return None
-        *before, last = [self._open(row) for row in rows]
+        *before, last = turns
         return with_ids([*history(before), *items_of(last.input)], response_id)
 
     async def drop(self, account_id: str, response_id: str) -> bool:
@@ -167,21 +167,20 @@ class Conversations:
         if response_id is None:
             return _NOTHING
         rows = await self._rows(account_id, response_id)
-        if not rows or rows[0].previous_id is not None:
+        turns = self._opened(rows)
+        if not turns or rows[0].previous_id is not None:
             return _not_found(response_id)
-        last = rows[-1]
-        return _Earlier([self._open(row) for row in rows], (last.channel_id, last.key_id))
+        return _Earlier(turns, (rows[-1].channel_id, rows[-1].key_id))
 
     async def _filled_in(self, account_id: str, added: msgspec.Raw) -> tuple[msgspec.Raw, tuple[str, str] | None]:
         """What is new in a call, with items that only name stored ones replaced by these; and where they are from."""
-        if not any(mark in bytes(added) for mark in (b'"reasoning"', b'"item_reference"')):
+        if not any(mark in bytes(added) for mark in (b'"reasoning"', b'"id"')):
             return added, None
         items = items_of(added)
         wanted = wanted_ids(items)
         rows = await self._responses.with_items(account_id, wanted) if wanted else []
-        stored = {
-            name: item for row in rows for item in items_of(self._open(row).output) if (name := id_of(item)) is not None
-        }
+        kept = [item for turn in self._opened(rows) for item in items_of(turn.output)]
+        stored = {name: item for item in kept if (name := id_of(item)) is not None}
         filled = filled_in(items, stored)
         if filled == items:
             return added, None
@@ -192,8 +191,14 @@ class Conversations:
             return []
         return await self._responses.turns(account_id, response_id, most=most)
 
-    def _open(self, stored: StoredResponse) -> KeptTurn:
-        return msgspec.json.decode(self._key_ring.open(stored.sealed, row=stored.id), type=KeptTurn)
+    def _opened(self, rows: list[StoredResponse]) -> list[KeptTurn]:
+        """What is inside; nothing where the secret key that sealed it is gone."""
+        try:
+            sealed = [self._key_ring.open(row.sealed, row=row.id) for row in rows]
+        except CannotOpen as error:
+            log.error("a stored response cannot be opened", error=str(error))
+            return []
+        return [msgspec.json.decode(one, type=KeptTurn) for one in sealed]
 
 
 def whole_in(meter: Meters) -> msgspec.Raw | None:
