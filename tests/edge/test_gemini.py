@@ -99,6 +99,13 @@ def test_the_key_may_come_as_google_wants_it(shop: Shop, name: str) -> None:
     assert answer.status == 200
 
 
+def test_a_project_of_the_callers_is_not_billed_upstream(shop: Shop) -> None:
+    headers = {"x-goog-user-project": "somebody", "x-goog-api-client": "google-genai-sdk/3.4.0"}
+    shop.gateway.post(address(stream=False), shop.customer(), {"contents": HELLO}, headers)
+    assert "x-goog-user-project" not in shop.upstream.seen[0].headers
+    assert shop.upstream.seen[0].headers["x-goog-api-client"] == "google-genai-sdk/3.4.0"
+
+
 # Usage ----------------------------------------------------------------------------------------------
 
 
