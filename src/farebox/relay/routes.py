@@ -20,7 +20,8 @@ NOT_FORWARDED = frozenset(
     b"transfer-encoding upgrade expect accept-encoding proxy-authorization proxy-connection forwarded x-forwarded-for "
     b"x-forwarded-proto x-forwarded-host x-forwarded-port x-real-ip via idempotency-key x-max-credits x-request-id "
     b"openai-organization openai-project x-goog-user-project anthropic-workspace-id anthropic-user-profile-id origin "
-    b"referer true-client-ip x-client-ip x-cluster-client-ip x-original-forwarded-for x-envoy-external-address cf-connecting-ip cf-connecting-ipv6 cf-ipcountry cf-ray "
+    b"referer true-client-ip x-client-ip x-cluster-client-ip x-original-forwarded-for x-envoy-external-address "
+    b"cf-connecting-ip cf-connecting-ipv6 cf-ipcountry cf-ray "
     b"fastly-client-ip fly-client-ip".split()
 )
 """Headers of the client that end here: ours, the connection's, and those that name an account or an address."""
