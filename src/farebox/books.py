@@ -19,9 +19,11 @@ from farebox.observe.metrics import Metrics
 from farebox.store import statements
 from farebox.store.accounts import Accounts
 from farebox.store.api_keys import ApiKeys
+from farebox.store.blobs import Blobs, Folder
 from farebox.store.catalogue import Catalogue, Snapshot
 from farebox.store.catalogue_changes import CatalogueChanges
 from farebox.store.embedded import EmbeddedPostgres, make_data_dir
+from farebox.store.files import Files
 from farebox.store.history import History
 from farebox.store.id_source import new_id
 from farebox.store.ledger_writer import LedgerWriter
@@ -49,6 +51,7 @@ class Books:
     api_keys: ApiKeys
     changes: CatalogueChanges
     history: History
+    files: Files
     key_ring: KeyRing
     metrics: Metrics
 
@@ -98,12 +101,33 @@ async def open_books(
         writer = LedgerWriter(dsn, catalogue.rules, boot_id=new_id("boot"), commit_gap_s=gap_s, observer=metrics)
         await writer.start()
         try:
-            yield Books(
-                settings, dsn, pool, writer, catalogue, Accounts(pool, writer), ApiKeys(pool, writer), changes,
-                History(pool), key_ring, metrics,
-            )  # fmt: skip
+            with file_store(settings) as blobs:
+                yield Books(
+                    settings, dsn, pool, writer, catalogue, Accounts(pool, writer), ApiKeys(pool, writer), changes,
+                    History(pool), Files(pool, blobs, writer), key_ring, metrics,
+                )  # fmt: skip
         finally:
             await writer.stop()
+
+
+@contextmanager
+def file_store(settings: Settings) -> Generator[Blobs, None, None]:
+    """Where the bytes of uploaded files lie: a folder, or a bucket of the operator's own, reached as no upstream is."""
+    if not settings.files_s3_endpoint:
+        yield Folder(settings.files_path)
+        return
+    # Here, because most have no bucket and every command starts with the books.
+    from farebox.store.s3 import S3
+    from farebox.upstream.client import HttpClient
+    from farebox.upstream.s3_client import Bucket, S3Client
+    from farebox.upstream.s3_signature import Credentials
+
+    credentials = Credentials(settings.files_s3_access_key, settings.files_s3_secret_key, settings.files_s3_region)
+    client = HttpClient(allow_private_upstreams=True)
+    try:
+        yield S3(S3Client(Bucket(settings.files_s3_endpoint, settings.files_s3_bucket, credentials), client))
+    finally:
+        client.close()
 
 
 def _key_ring(path: Path) -> KeyRing:

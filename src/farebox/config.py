@@ -115,6 +115,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool, Row("Store answers of the Responses endpoint, sealed, for later turns to go on from.")
     ] = True
     response_retention_days: Annotated[Count, Row("How long a stored response is kept after its last turn.")] = 30
+    files_dir: Annotated[
+        Path | None, Row("Folder of uploaded files, where no bucket is named.", default="files in the data directory")
+    ] = None
+    files_s3_endpoint: Annotated[
+        str, Row("Store uploaded files with this S3-compatible store: http[s]://host[:port].", default="the folder")
+    ] = ""
+    files_s3_bucket: Annotated[str, Row("Bucket of uploaded files; it must exist.", default="none")] = ""
+    files_s3_region: Annotated[str, Row("Region of the bucket, as requests are signed for.")] = "us-east-1"
+    files_s3_access_key: Annotated[str, Row("Access key id for the bucket.", default="none")] = ""
+    files_s3_secret_key: Annotated[str, Row("Secret access key for the bucket.", default="none", secret=True)] = ""
     connect_timeout_s: Annotated[Count, Row("Longest wait for an upstream's connection.")] = 10
     first_byte_timeout_s: Annotated[Count, Row("Longest wait for an upstream's first byte.")] = 600
     idle_timeout_s: Annotated[Count, Row("Longest silence of an upstream within an answer.")] = 300
@@ -127,6 +137,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def secret_key_path(self) -> Path:
         """Where the secret key is, the default worked out."""
         return self.secret_key_file or self.data_dir / "secret.key"
+
+    @property
+    def files_path(self) -> Path:
+        """Where the folder of files is, the default worked out."""
+        return self.files_dir or self.data_dir / "files"
 
     @property
     def embedded(self) -> bool:
@@ -324,8 +339,14 @@ def _check_url(url: str) -> None:
         raise ValueError("expected postgresql://user:password@host:port/database")
 
 
+def _check_endpoint(url: str) -> None:
+    if url and not url.startswith(("https://", "http://")):
+        raise ValueError("expected http[s]://host[:port]")
+
+
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "starter_credits": _check_not_negative,
     "trusted_proxies": _check_networks,
     "database_url": _check_url,
+    "files_s3_endpoint": _check_endpoint,
 }

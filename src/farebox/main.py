@@ -68,6 +68,7 @@ from farebox.upstream.timeouts import Timeouts
 
 PARTITIONS_EVERY_S = 6 * 3600
 ANSWERS_EVERY_S = 600
+FILES_EVERY_S = 60
 POSTGRES_LOOK_S = 1.0
 COLLECT_AFTER = 20_000
 """Objects made and not freed since the last look for garbage; Python's own 700 are but a few requests."""
@@ -132,6 +133,7 @@ async def serve_worker(
             open_books(settings, site.dsn, changed=lambda snapshot: pool.configure(snapshot.channels), metrics=metrics)
         )
         pool.configure(books.catalogue.current.channels)
+        await books.files.prepare()
         provider = await stack.enter_async_context(sandbox())
         client = HttpClient(
             allow_private_upstreams=settings.allow_private_upstreams,
@@ -269,6 +271,7 @@ def _chores(
         app.live.keep_alive(books.settings.ping_interval_s),
         _every(ANSWERS_EVERY_S, lambda: _drop_old_answers(books.pool)),
         _every(ANSWERS_EVERY_S, StoredResponses(books.pool).drop_old),
+        _every(FILES_EVERY_S, books.files.sweep),
         _every(PARTITIONS_EVERY_S, lambda: _extend_partitions(books.dsn)),
     ]
     share, metrics = watching.share, watching.requests.metrics

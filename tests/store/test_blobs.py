@@ -12,7 +12,7 @@ from tests.support import small_s3
 from tests.support.small_s3 import SmallS3
 
 from farebox.faults import SetupFault
-from farebox.store.blobs import BlobMissing, Blobs, BlobsUnavailable, open_folder
+from farebox.store.blobs import BlobMissing, Blobs, BlobsUnavailable, Folder
 from farebox.store.s3 import PART_BYTES, S3
 from farebox.upstream import s3_client
 from farebox.upstream.client import HttpClient
@@ -49,7 +49,7 @@ def in_bucket(s3: SmallS3, client: HttpClient, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(params=["folder", "bucket"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path, in_bucket: S3) -> Blobs:
-    return in_bucket if request.param == "bucket" else open_folder(tmp_path / "files")
+    return in_bucket if request.param == "bucket" else Folder(tmp_path / "files")
 
 
 async def put(blobs: Blobs, content: bytes, name: str = NAME) -> None:
@@ -176,7 +176,12 @@ def test_a_bucket_that_cannot_be_is_refused_at_the_start(name: str, s3: SmallS3)
         S3Client(bucket(s3, name=name), None)  # type: ignore[arg-type]
 
 
-def test_a_folder_that_cannot_be_is_refused_at_the_start(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_is_refused_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(SetupFault):
-        open_folder(tmp_path / "file" / "files")
+        await Folder(tmp_path / "file" / "files").prepare()
+
+
+async def test_whatever_store_it_is_can_be_made_ready_twice(blobs: Blobs) -> None:
+    for _ in range(2):
+        await blobs.prepare()

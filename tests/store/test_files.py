@@ -17,7 +17,7 @@ from tests.support.ledger_desk import Customer, LedgerDesk
 from farebox.admission.state import Tier
 from farebox.faults import LedgerUnavailable
 from farebox.store import files as files_room
-from farebox.store.blobs import BlobsUnavailable, Folder, open_folder
+from farebox.store.blobs import BlobsUnavailable, Folder
 from farebox.store.files import FileDamaged, FileRefusal, Files, NewFile, Page, StoredFile
 from farebox.store.ledger_writer import LedgerWriter
 from farebox.store.postgres import open_pool
@@ -32,7 +32,7 @@ class Shelf:
     def __init__(self, desk: LedgerDesk, root: Path) -> None:
         self.desk = desk
         self.root = root
-        self.blobs = open_folder(root)
+        self.blobs = Folder(root)
 
     async def process(self, writer: LedgerWriter | None = None) -> Files:
         return Files(self.desk.pool, self.blobs, writer or await self.desk.node())

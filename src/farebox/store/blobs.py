@@ -47,6 +47,10 @@ class Draft(Protocol):
 class Blobs(Protocol):
     """A store of files. Everything raises `BlobsUnavailable` when it does not answer."""
 
+    async def prepare(self) -> None:
+        """Make it ready at the start. Raises `SetupFault` when it cannot be used."""
+        ...
+
     async def draft(self, name: str) -> Draft:
         """Begin a blob. Names are ours: letters, digits, `_`, `-`, and one `/`."""
         ...
@@ -68,6 +72,15 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    async def prepare(self) -> None:
+        root = self._root
+        try:
+            _make_folders(root)
+        except OSError as trouble:
+            raise SetupFault(f"The folder of files {root} cannot be made ({trouble.strerror}).") from trouble
+        if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+            raise SetupFault(f"The folder of files {root} cannot be written to. Run Farebox as its owner.")
 
     async def draft(self, name: str) -> FolderDraft:
         return await asyncio.to_thread(self._begin, name)
@@ -141,17 +154,6 @@ class FolderDraft:
     def _discard(self) -> None:
         self._file.close()
         _unlink(self._path)
-
-
-def open_folder(root: Path) -> Folder:
-    """The folder, made if it is not there. Raises `SetupFault` when it cannot be written to."""
-    try:
-        _make_folders(root)
-    except OSError as trouble:
-        raise SetupFault(f"The folder of files {root} cannot be made ({trouble.strerror}).") from trouble
-    if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
-        raise SetupFault(f"The folder of files {root} cannot be written to. Run Farebox as its owner.")
-    return Folder(root)
 
 
 def _part_of(path: Path) -> Path:

@@ -127,6 +127,10 @@ class Files:
         self._given_up: dict[Place, Draft] = {}
         """Uploads that came to nothing and are not cleared away yet."""
 
+    async def prepare(self) -> None:
+        """Make the store of files ready. Raises `SetupFault` when it cannot be used."""
+        await self._blobs.prepare()
+
     # Uploads --------------------------------------------------------------------------------
 
     @asynccontextmanager

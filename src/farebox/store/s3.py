@@ -28,6 +28,9 @@ class S3:
     def __init__(self, client: S3Client) -> None:
         self._client = client
 
+    async def prepare(self) -> None:
+        """Nothing: a store that is away at the start may come back."""
+
     async def draft(self, name: str) -> S3Draft:
         return S3Draft(self._client, name)
 
