@@ -15,6 +15,7 @@ from farebox.wire.anthropic.blocks import Block, Message
 from farebox.wire.anthropic.bounds import BlockBounds
 from farebox.wire.anthropic.price_fields import ANTHROPIC
 from farebox.wire.anthropic.tools import Tool, ToolBounds, bounds_of, refuse_tools
+from farebox.wire.anthropic.unsigned import holds_envelope
 from farebox.wire.call import (
     MAX_LIMIT,
     MAX_MODEL_LENGTH,
@@ -154,7 +155,7 @@ def _call(body: bytes, fields: Fields, wanted: _Body, blocks: BlockBounds) -> Ca
         end_user=owner,
         sticky=(owner or _head(wanted)).encode(errors="replace"),
         has_stop=bool(wanted.stop_sequences),
-        sealed=blocks.sealed,
+        sealed=blocks.sealed or holds_envelope(body),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from farebox.wire.anthropic.said import SaidBlock, SaidMessage, SaidSource
-from farebox.wire.anthropic.unsigned import UNSIGNED
+from farebox.wire.anthropic.unsigned import UNSIGNED, rejoined, thought_in
 from farebox.wire.call import Malformed, MalformedCode, is_present
 from farebox.wire.chat.request import (
     Block,
@@ -57,7 +57,7 @@ def read_content(content: str | Sequence[SaidBlock], where: str, names: dict[str
         if isinstance(read, Malformed):
             return read
         blocks += read
-    return blocks
+    return rejoined(blocks)
 
 
 def cache_ttl(mark: CacheMark | None) -> str | None:
@@ -84,9 +84,10 @@ def _read_block(said: SaidBlock, where: str, names: dict[str, str]) -> list[Bloc
         case SaidBlock(type="document", source=SaidSource() as source):
             return _read_document(said, source, where, names)
         case SaidBlock(type="thinking", thinking=str() as text):
-            return [Thinking(ORIGIN, text=text, signature=_signature(said))]
+            foreign = thought_in(said.signature or "", text)
+            return [foreign or Thinking(ORIGIN, text=text, signature=_signature(said))]
         case SaidBlock(type="redacted_thinking", data=str() as sealed):
-            return [Thinking(ORIGIN, sealed=sealed)]
+            return [thought_in(sealed) or Thinking(ORIGIN, sealed=sealed)]
         case SaidBlock(type="search_result", content=list() as content):
             return [Text("\n".join([*_lines(said.title, said.source), *_texts(content)]))]
         case SaidBlock(type=kind) if kind in _ITS_OWN or kind.endswith(_RESULTS):

@@ -12,7 +12,7 @@ import msgspec
 from farebox.tariff.meters import CACHED_TOKENS, Meter, Usage, input_tokens, output_tokens
 from farebox.wire.anthropic import errors
 from farebox.wire.anthropic.events import MESSAGE_STOP, OUR_REASONS, event, message_of, written
-from farebox.wire.anthropic.unsigned import UNSIGNED
+from farebox.wire.anthropic.unsigned import UNSIGNED, sealed_in, signature_in
 from farebox.wire.call import Call, raw
 from farebox.wire.chat.events import (
     ChatEvent,
@@ -30,6 +30,7 @@ from farebox.wire.chat.speech import Whole
 _encode = msgspec.json.Encoder().encode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
+_NAME = "anthropic"
 _EMPTY: dict[str, dict[str, object]] = {
     "text": {"type": "text", "text": ""},
     "thinking": {"type": "thinking", "thinking": "", "signature": ""},
@@ -58,8 +59,8 @@ class EventWriter:
             case ToolArguments(text=text):
                 return self._delta(b'{"type":"input_json_delta","partial_json":' + _encode(text))
             case ToolStart():
-                return self._block("tool_use", _tool_use(event, raw({})))
-            case ThinkingSigned(origin="anthropic"):
+                return self._before(event) + self._block("tool_use", _tool_use(event, raw({})))
+            case ThinkingSigned():
                 return self._sign(event)
             case Started(id=identifier):
                 return self._begin(identifier)
@@ -109,9 +110,20 @@ class EventWriter:
 
     def _sign(self, signed: ThinkingSigned) -> bytes:
         """Thoughts that cannot be read are a block; a signature ends the one it belongs to."""
+        if signed.origin != _NAME:
+            carried = sealed_in(signed)
+            if self._kind == "thinking":
+                return self._close(carried)
+            return self._block("redacted_thinking", _redacted(carried)) + self._close()
         if signed.sealed is not None:
             return self._block("redacted_thinking", _redacted(signed.sealed)) + self._close()
         return self._in("thinking") + self._close(signed.signature or UNSIGNED)
+
+    def _before(self, start: ToolStart) -> bytes:
+        """What must come back with the call, in a block of its own."""
+        if start.signature is None:
+            return b""
+        return self._block("redacted_thinking", _redacted(signature_in(start.signature))) + self._close()
 
 
 def write_whole(call: Call, whole: Whole, usage: Usage) -> bytes:
@@ -151,9 +163,11 @@ def _blocks(events: list[ChatEvent]) -> list[dict[str, object]]:
                 _add(blocks, "text", text)
             case ThinkingDelta(text=text):
                 _add(blocks, "thinking", text)
-            case ThinkingSigned(origin="anthropic"):
+            case ThinkingSigned():
                 _sign(blocks, each)
             case ToolStart():
+                if each.signature is not None:
+                    blocks.append(_redacted(signature_in(each.signature)))
                 blocks.append(_tool_use(each, ""))
             case ToolArguments(text=text) if blocks:
                 blocks[-1]["input"] = f"{blocks[-1]['input']}{text}"
@@ -176,6 +190,12 @@ def _add(blocks: list[dict[str, object]], kind: str, text: str) -> None:
 
 
 def _sign(blocks: list[dict[str, object]], signed: ThinkingSigned) -> None:
+    if signed.origin != _NAME:
+        if blocks and blocks[-1]["type"] == "thinking" and not blocks[-1]["signature"]:
+            blocks[-1]["signature"] = sealed_in(signed)
+        else:
+            blocks.append(_redacted(sealed_in(signed)))
+        return
     if signed.sealed is not None:
         blocks.append(_redacted(signed.sealed))
         return

@@ -24,6 +24,8 @@ from tests.pure.wire.bodies import written
 
 from farebox.tariff.meters import Meter, Usage
 from farebox.wire.anthropic import models
+from farebox.wire.anthropic.forward import forward
+from farebox.wire.anthropic.parse import parse
 from farebox.wire.anthropic.speech import ANTHROPIC_SPEECH
 from farebox.wire.anthropic.unsigned import UNSIGNED
 from farebox.wire.anthropic.write_messages import SILENT
@@ -574,10 +576,58 @@ def test_an_answer_is_written_as_a_stream_of_blocks() -> None:
     assert events[-1] == {"type": "message_stop"}
 
 
-def test_a_foreign_signature_stays_outside() -> None:
-    _, writer = writer_for()
-    assert writer.write(ThinkingSigned("gemini", signature="c2ln")) == b""
-    assert writer.write(ThinkingSigned("openai_responses", sealed="c2ln")) == b""
+FOREIGN: list[ChatEvent] = [
+    Started("1"),
+    ThinkingDelta("hm"),
+    ThinkingSigned("openai_responses", sealed="c2VhbGVk"),
+    ThinkingSigned("openai_responses", sealed="bW9yZQ=="),
+    ToolStart("a", "now", signature="c2ln"),
+    ToolArguments("{}"),
+]
+BACK = (
+    Thinking("openai_responses", "hm", sealed="c2VhbGVk"),
+    Thinking("openai_responses", sealed="bW9yZQ=="),
+    ToolUse("a", "now", "{}", signature="c2ln"),
+)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_others_signed_comes_back_to_them_and_never_goes_to_anthropic(streamed: bool) -> None:
+    call, writer = writer_for()
+    ended = Ended(StopReason.TOOL_CALLS)
+    if streamed:
+        stream = b"".join(map(writer.write, FOREIGN)) + writer.finish(ended, Usage({}), None)
+        blocks = _blocks_streamed(stream)
+    else:
+        blocks = json.loads(ANTHROPIC_SPEECH.write_whole(call, Whole(FOREIGN, ended, None), Usage({})))["content"]
+    assert [block["type"] for block in blocks] == ["thinking", "redacted_thinking", "redacted_thinking", "tool_use"]
+    asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "assistant", "content": blocks}]}
+    again = parse(json.dumps(asked).encode())
+    assert isinstance(again, Call)
+    assert again.sealed
+    read = ANTHROPIC_SPEECH.read_request(again)
+    assert isinstance(read, ChatRequest)
+    assert read.messages[0].blocks == BACK
+    (kept,) = json.loads(forward(again, upstream_model="m"))["messages"]
+    assert [block["type"] for block in kept["content"]] == ["tool_use"]
+
+
+def _blocks_streamed(stream: bytes) -> list[dict[str, Any]]:
+    """The blocks as a client puts them together."""
+    blocks: list[dict[str, Any]] = []
+    for line in stream.decode().split("\n"):
+        event = json.loads(line[6:]) if line.startswith("data: ") else {}
+        delta = event.get("delta", {})
+        match event.get("type"), delta.get("type"):
+            case "content_block_start", _:
+                blocks.append(event["content_block"])
+            case _, "thinking_delta":
+                blocks[-1]["thinking"] += delta["thinking"]
+            case _, "signature_delta":
+                blocks[-1]["signature"] = delta["signature"]
+            case _:
+                pass
+    return blocks
 
 
 def test_thoughts_nobody_signed_are_marked_and_read_as_unsigned() -> None:
