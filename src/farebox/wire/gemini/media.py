@@ -56,6 +56,7 @@ class Part(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     media_resolution: Resolution | None = None
 
 
+_PROVIDER = "generativelanguage.googleapis.com"
 _TEXT = ("text", "function_call", "executable_code", "code_execution_result")
 
 
@@ -115,7 +116,7 @@ class MediaBounds:
 def is_stored(uri: str) -> bool:
     """True for files kept at the provider: `files/…`, Google's own address of them, buckets."""
     lowered = uri.lower()
-    return not lowered.startswith(("http://", "https://")) or "googleapis.com/" in lowered
+    return not lowered.startswith(("http://", "https://")) or _PROVIDER in lowered
 
 
 def _plain(mime_type: str) -> str:

@@ -15,7 +15,8 @@ import msgspec
 
 from farebox.wire.call import Malformed, MalformedCode
 
-_SNAKE_NAME = re.compile(rb'"[a-z][a-z0-9]*(?:_[a-z0-9]+)+"\s*:')
+_SNAKE_NAME = re.compile(rb'"[a-z][a-z0-9]*(?:_[a-z0-9]+)+"\s*:|\\u00[3-7]')
+"""Also where letters are escaped, which could be those of a name."""
 _UNDERSCORE = re.compile(r"_([a-z0-9])")
 _OF_THE_CALLER = frozenset(
     {"args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "labels"}

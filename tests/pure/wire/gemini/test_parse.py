@@ -75,6 +75,7 @@ BOUNDS: list[Any] = [
     ({"inlineData": {"mimeType": "text/csv", "data": PIXEL}}, 0, 0, False),
     ({"fileData": {"mimeType": "image/png", "fileUri": "https://example.com/a.png"}}, IMAGE_TOKENS_MOST, 0, False),
     ({"fileData": {"fileUri": "https://www.youtube.com/watch?v=x"}}, 0, 0, True),
+    ({"fileData": {"fileUri": "https://storage.googleapis.com/b/a.pdf?X-Goog-Signature=1"}}, 0, 0, True),
     (
         {"functionResponse": {"name": "f", "response": {}, "parts": [{"inlineData": IMAGE}]}},
         IMAGE_TOKENS_MOST,
@@ -191,6 +192,21 @@ def test_both_spellings_bound_alike() -> None:
     )
     assert (snake.media_tokens, snake.output_limit, snake.at_most) == (camel.media_tokens, 5, camel.at_most)
     assert json.loads(bytes(snake.fields["generationConfig"])) == json.loads(bytes(camel.fields["generationConfig"]))
+
+
+ESCAPED: list[Any] = [
+    # as written                                                                   bound
+    (b'"generationConfig":{"candidate\\u005fcount":3}', lambda made: made.choices == 3),
+    (b'"generation\\u005Fconfig":{"c\\u0061ndidate_count":3}', lambda made: made.choices == 3),
+    (b'"tools":[{"google\\u005fsearch":{}}]', lambda made: made.at_most[Meter.SEARCHES] == 16),
+    (b'"tools":[{"google\\u005fmaps":{}}]', lambda made: isinstance(made, Malformed)),
+    (b'"tools":[{"g\\u006fogleMaps":{}}]', lambda made: isinstance(made, Malformed)),
+]
+
+
+@pytest.mark.parametrize(("field", "holds"), ESCAPED)
+def test_no_way_to_write_a_name_hides_what_it_asks_for(field: bytes, holds: Any) -> None:
+    assert holds(at().parse(b'{"contents":' + written(HELLO) + b"," + field + b"}"))
 
 
 def test_the_text_counted_is_the_text_sent() -> None:
