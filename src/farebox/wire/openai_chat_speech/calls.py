@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
+from farebox.faults import Fault
 from farebox.wire.chat.events import ChatEvent, ToolArguments, ToolStart
 from farebox.wire.openai_chat_speech.chunks import ToolPiece, arguments_of
+
+MAX_ARGUMENT_CHARACTERS = 16 * 1024 * 1024
+
+
+class EndlessArguments(Fault):
+    """An upstream wrote more than `MAX_ARGUMENT_CHARACTERS` of arguments in one answer."""
 
 
 class _Pending(msgspec.Struct, gc=False):
@@ -28,7 +35,7 @@ class _Pending(msgspec.Struct, gc=False):
 class ToolCalls:
     """The tool calls of one answer."""
 
-    __slots__ = ("_aside", "_calls", "_turn", "_whose")
+    __slots__ = ("_aside", "_calls", "_size", "_turn", "_whose")
 
     def __init__(self) -> None:
         self._calls: list[_Pending] = []
@@ -37,13 +44,14 @@ class ToolCalls:
         self._whose: _Pending | None = None
         """The call whose start has been passed on and that is not done."""
         self._aside: list[ChatEvent] = []
+        self._size = 0
 
     @property
     def any(self) -> bool:
         return bool(self._calls)
 
     def add(self, piece: ToolPiece, stream_id: str) -> list[ChatEvent]:
-        """A piece of some call; the events whose turn it is now."""
+        """A piece of some call; the events whose turn it is now. Raises `EndlessArguments`."""
         call = self._find(piece) or self._new(piece)
         named = piece.named
         call.name = call.name or named.name or ""
@@ -52,6 +60,9 @@ class ToolCalls:
         text = arguments_of(named)
         if text:
             call.arguments.append(text)
+            self._size += len(text)
+            if self._size > MAX_ARGUMENT_CHARACTERS:
+                raise EndlessArguments("the arguments of a call do not end")
         return self._pass(stream_id, ending=False)
 
     def beside(self, event: ChatEvent) -> list[ChatEvent]:

@@ -22,6 +22,7 @@ from farebox.wire.chat.events import (
     ToolArguments,
     ToolStart,
 )
+from farebox.wire.openai_chat_speech.calls import EndlessArguments
 from farebox.wire.openai_chat_speech.reader import ChunkReader, read_whole
 
 
@@ -157,6 +158,14 @@ def test_a_call_that_is_whole_makes_way_at_once() -> None:
         for one in (piece(0, id="a", name="f", arguments="{}"), piece(1, id="b", name="g"), piece(1, arguments="{"))
     ]
     assert passed[1:] == [[ToolStart("b", "g")], [ToolArguments("{")]]
+
+
+def test_arguments_without_end_are_the_providers_fault() -> None:
+    reader, endless = ChunkReader(), chunk({"tool_calls": [piece(0, arguments="x" * 1024 * 1024)]})[6:-2]
+    for _ in range(16):
+        reader.read(endless, None)
+    with pytest.raises(EndlessArguments):
+        reader.read(endless, None)
 
 
 def test_words_between_the_pieces_of_a_call_wait_for_its_end() -> None:
