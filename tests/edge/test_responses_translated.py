@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import openai as openai_sdk
 import pytest
+from openai.types.responses import Response, ResponseFunctionToolCall
+from tests.support import anthropic_answers
 from tests.support.gateway import Customer, Gateway, running_gateway
 from tests.support.openai_answers import chat_answer, chat_stream, failure, usage
 from tests.support.scripted_upstream import ScriptedUpstream
@@ -118,3 +121,45 @@ def test_credits_that_run_out_end_a_translated_stream_well(shop: Shop) -> None:
         *_, last = list(stream)
     assert last.type == "response.incomplete"
     assert shop.charge(customer).stamp == "credits_exhausted"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_anthropic_signed_comes_back_to_it(shop: Shop, gateway: Gateway, stream: bool) -> None:
+    """Thinking between two calls of tools, with our memory and with the client's own."""
+    remove_channel(gateway, shop.channel_id)
+    channel_id = gateway.channel(f"{shop.upstream.base_url}/v1", models=UPSTREAM_NAMES, dialect="anthropic")
+    make = anthropic_answers.message_stream if stream else anthropic_answers.message_answer
+    thinking = make(thinking="I must look.", tool_calls=(("look", '{"at":"the moon"}'),), stop_reason="tool_use")
+    shop.upstream.play(thinking, make(), thinking, make())
+    client = client_of(shop, shop.customer())
+    wishes: dict[str, Any] = {
+        "model": "words",
+        "tools": [LOOK],
+        "reasoning": {"effort": "high"},
+        "max_output_tokens": 4000,
+    }
+    first = _answer(client, stream, input="look", **wishes)
+    result = {"type": "function_call_output", "call_id": _call_of(first).call_id, "output": "bright"}
+    _answer(client, stream, input=[result], previous_response_id=first.id, **wishes)
+    own = _answer(client, stream, input="look", store=False, include=["reasoning.encrypted_content"], **wishes)
+    history = [{"role": "user", "content": "look"}, *[item.to_dict() for item in own.output], result]
+    _answer(client, stream, input=history, store=False, **wishes)
+    for seen in (shop.upstream.seen[1], shop.upstream.seen[3]):
+        assistant = seen.json()["messages"][1]
+        assert [block["type"] for block in assistant["content"]] == ["thinking", "text", "tool_use"]
+        assert assistant["content"][0]["thinking"] == "I must look."
+        assert assistant["content"][0]["signature"] == anthropic_answers.SIGNATURE
+    remove_channel(gateway, channel_id)
+
+
+def _answer(client: openai_sdk.OpenAI, stream: bool, **wishes: Any) -> Response:
+    if not stream:
+        whole: Response = client.responses.create(**wishes)
+        return whole
+    with client.responses.stream(**wishes) as events:
+        events.until_done()
+        return events.get_final_response()
+
+
+def _call_of(response: Response) -> ResponseFunctionToolCall:
+    return next(item for item in response.output if item.type == "function_call")
