@@ -189,6 +189,21 @@ def test_d37_searches_are_held_and_charged_each(shop: Shop, caching: Model, stre
     assert charge.held >= 4 * 128_000 * 1_000 + 3 * A_SEARCH
 
 
+@FORMS
+@pytest.mark.parametrize(("made", "charged_for"), [(2, 2), (5, 3)])
+def test_d37_searches_seen_are_charged_where_no_usage_can_be_believed(
+    shop: Shop, caching: Model, stream: bool, made: int, charged_for: int
+) -> None:
+    customer = shop.customer()
+    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+    shop.upstream.play(good(stream, usage=None, searches=made))
+    answer = ask(shop, customer, stream=stream, model=caching.id, tools=[search])
+    assert answer.status == 200
+    charge = shop.charge(customer)
+    assert (charge.stamp, charge.usage["searches"]) == ("counted", charged_for)
+    assert charge.amount > charged_for * A_SEARCH
+
+
 def test_d37_more_searches_than_were_allowed_are_not_believed(shop: Shop, caching: Model) -> None:
     search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 1}
     stated = usage(100, 10, server_tool_use={"web_search_requests": 2})

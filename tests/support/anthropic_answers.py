@@ -45,6 +45,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     redacted: str | None = None
     tool_calls: tuple[tuple[str, str], ...] = ()
     """(name, arguments as JSON text) each."""
+    searches: int = 0
+    """Run by the provider before it says anything."""
     extra: Json = {}
     """Laid over the message."""
     # streams only
@@ -111,6 +113,16 @@ def _envelope(message: Message) -> Json:
 
 
 def _blocks(message: Message) -> Iterator[Json]:
+    for at in range(message.searches):
+        yield {"type": "server_tool_use", "id": f"srvtoolu_{at}", "name": "web_search", "input": {"query": "words"}}
+        found = {
+            "type": "web_search_result",
+            "url": "https://example.com",
+            "title": "A page",
+            "encrypted_content": "RW5j",
+        }
+        content = [found | {"encrypted_content": "RW5j"}]
+        yield {"type": "web_search_tool_result", "tool_use_id": f"srvtoolu_{at}", "content": content}
     if message.redacted is not None:
         yield {"type": "redacted_thinking", "data": message.redacted}
     if message.thinking is not None:
@@ -161,7 +173,7 @@ def _deltas(block: Json) -> Iterator[Json]:
         case "text":
             for word in _words(block["text"]):
                 yield {"type": "text_delta", "text": word}
-        case "tool_use":
+        case "tool_use" | "server_tool_use":
             arguments = json.dumps(block["input"])
             yield {"type": "input_json_delta", "partial_json": ""}
             for start in range(0, len(arguments), 8):

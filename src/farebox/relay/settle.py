@@ -114,6 +114,8 @@ class Settler:
         usage = counted_usage(
             input_count=given, output_count=produced if has_output else None, reasoning_count=reasoned
         )
+        if output.searches:  # at most those that were held, which had a price
+            usage[Meter.SEARCHES] = min(output.searches, job.prepared.call.at_most.get(Meter.SEARCHES, 0))
         return Judged(_with_units(job, usage), UsageSource.COUNTED, flags)
 
     def price(self, job: Job, judged: Judged, *, service_tier: str | None, at_most: Nano | None = None) -> Charge:

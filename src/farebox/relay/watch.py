@@ -26,6 +26,11 @@ class OutputCount:
         return self._text.bytes_so_far
 
     @property
+    def searches(self) -> int:
+        """Searches the answer shows so far."""
+        return self._text.searches
+
+    @property
     def must_drain(self) -> bool:
         """Whether uncounted text has piled up."""
         return self._text.pending > DRAIN_BYTES

@@ -21,7 +21,7 @@ _PIECES = 128
 class OutputText:
     """The output of one answer: its bytes so far, and the text not yet counted."""
 
-    __slots__ = ("_output", "_reasoning", "bytes_so_far", "dropped_bytes", "media_characters", "pending")
+    __slots__ = ("_output", "_reasoning", "bytes_so_far", "dropped_bytes", "media_characters", "pending", "searches")
 
     def __init__(self) -> None:
         self._output: list[str] = []
@@ -34,6 +34,8 @@ class OutputText:
         """The part of them that was dropped: count one token for each byte."""
         self.media_characters = 0
         """Base64 characters of spoken output, images and sealed reasoning: something was produced, in no words."""
+        self.searches = 0
+        """Searches the provider ran while it answered, where the answer itself shows them."""
 
     @property
     def seen(self) -> bool:

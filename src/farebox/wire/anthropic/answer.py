@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from farebox.wire.anthropic.events import STOP_REASONS, Block, read_message, renamed, tier_in
+from farebox.wire.anthropic.events import STOP_REASONS, Block, is_search, read_message, renamed, tier_in
 from farebox.wire.call import Call, is_present
 from farebox.wire.openai_answer import Answer
 from farebox.wire.output import OutputText
@@ -55,4 +55,5 @@ def _output_of(blocks: Iterable[Block]) -> OutputText:
             output.add(bytes(block.input).decode(errors="replace"))
         if block.data:
             output.add_sealed(len(block.data))
+        output.searches += is_search(block)
     return output

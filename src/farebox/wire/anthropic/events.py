@@ -120,6 +120,11 @@ def read_message(body: bytes) -> Message | None:
     return message if message.content is not None and message.type != "error" else None
 
 
+def is_search(block: Block) -> bool:
+    """Whether a block is a search the provider runs, which has a price."""
+    return block.type == "server_tool_use" and block.name == "web_search"
+
+
 def usage_in(payload: bytes) -> msgspec.Raw:
     """The usage object of an event that states one, as written."""
     return _read_fields(payload)["usage"]

@@ -19,6 +19,7 @@ from farebox.wire.anthropic.events import (
     StreamEvent,
     ending,
     event,
+    is_search,
     message_of,
     read_event,
     started_as,
@@ -108,6 +109,8 @@ class StreamMeter(PassingMeter):
             self.output.add(block.name)
         if block.data:
             self.output.add_sealed(len(block.data))
+        if is_search(block):
+            self.output.searches += 1
 
     def _note_ending(self, payload: bytes, read: StreamEvent) -> None:
         if read.usage is not None:
