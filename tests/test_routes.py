@@ -12,15 +12,10 @@ from typing import Any
 
 import pytest
 from tests.support.gateway import Answer, Customer, Gateway, running_gateway
+from tests.support.routes import read_routes
 from tests.support.scripted_upstream import ScriptedUpstream
 
 from farebox.admission.state import Budget, Limits
-from farebox.edge.account import Account
-from farebox.edge.asking_ahead import AskingAhead
-from farebox.edge.health import Health
-from farebox.edge.models import Models
-from farebox.edge.reads import Reads
-from farebox.edge.stored import Stored
 from farebox.money import parse_credits
 from farebox.store.ledger_rows import KeySettings
 from farebox.wire.dialect import DIALECTS, dialect_at
@@ -46,13 +41,7 @@ ADDRESSES = {
     path: path.replace("{model}", "text-embedding-3-small" if "mbed" in path else "gpt-4o-mini") for path in CALLS
 }
 """Where a path names the model, it is one of those for sale."""
-TABLES = (
-    Models(None).routes,  # type: ignore[arg-type]
-    Account(None, None).routes,  # type: ignore[arg-type]
-    AskingAhead(None, None, None).routes,  # type: ignore[arg-type]
-    Stored(None, None).routes,  # type: ignore[arg-type]
-)
-READS = Reads(None, Health(lambda: None, lambda: b"", ""), TABLES).routes  # type: ignore[arg-type]
+READS = read_routes()
 NOTHING_LEFT = Budget(id="nothing_left", limit=parse_credits("0.000000001"))
 
 

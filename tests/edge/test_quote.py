@@ -55,6 +55,9 @@ CALLS = [
     ("bytes say too much, tokens do not", CHAT, chat("words", LONG, max_tokens=1_030), "1"),
     ("bytes exceed what the call price covers", CHAT, chat("calls", "words " * 500), "10"),
     ("an embedding", "/v1/embeddings", EMBEDDING, "10"),
+    ("a response", "/v1/responses", {"model": "words", "input": "Hello", "max_output_tokens": 50}, "10"),
+    ("a completion", "/v1/completions", {"model": "words", "prompt": "Hello"}, "10"),
+    ("a ranking", "/v1/rerank", {"model": "rerank-v4.0-fast", "query": "Hello", "documents": ["a", "b"]}, "10"),
 ]
 
 

@@ -19,6 +19,7 @@ from farebox.money import Nano
 from farebox.relay.ask import Ask
 from farebox.relay.attempts import Upstreams
 from farebox.relay.buffered import Buffered
+from farebox.relay.conversations import Conversations, Keeping
 from farebox.relay.job import Job
 from farebox.relay.once import Once
 from farebox.relay.quote import Quotes
@@ -30,6 +31,7 @@ from farebox.store.answers import Answers
 from farebox.store.id_source import new_id
 from farebox.store.keyring import Keyring, KeyView
 from farebox.store.overview import Overview
+from farebox.store.responses import StoredResponses
 from farebox.tariff.price_list import ModelType
 from farebox.upstream.channels import ChannelPool
 from farebox.upstream.client import HttpClient
@@ -119,10 +121,12 @@ def _quotes(books: Books) -> Quotes:
     pool = ChannelPool()
     upstreams = Upstreams(HttpClient(), pool, Scheduler(pool.release), WayOut(Timeouts(), 0, ""))
     settler = Settler(books.writer, books.key_ring, committed=_never, reverse=_never_back)
-    streams = Streams(upstreams, settler, books.writer, charge_what_died=False)
+    kept = Conversations(StoredResponses(books.pool), books.key_ring, books.catalogue, Keeping(keeps=False, for_us=0))
+    streams = Streams(upstreams, settler, books.writer, kept, charge_what_died=False)
+    once = Once(Answers(books.pool), books.key_ring)
     relay = Relay(
-        Reading(Keyring(books.pool), books.catalogue, books.writer, Once(Answers(books.pool), books.key_ring)),
-        Answering(Buffered(upstreams, settler), streams, settler),
+        Reading(Keyring(books.pool), books.catalogue, books.writer, once, kept),
+        Answering(Buffered(upstreams, settler, kept), streams, settler),
         hold_ttl_s=books.settings.hold_ttl_s,
         admitted=lambda: None,
     )

@@ -15,9 +15,10 @@ from farebox.relay.counting import count_input
 from farebox.relay.prepare import malformed
 from farebox.relay.quote import Quotes
 from farebox.store.catalogue import Catalogue
+from farebox.tariff.price_list import ModelType
 from farebox.wire.anthropic import counting as anthropic_counting
 from farebox.wire.call import ABSENT, Call, Malformed, is_present
-from farebox.wire.dialect import ANTHROPIC, OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPONSES, Dialect
+from farebox.wire.dialect import ANTHROPIC, OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPONSES, Dialect, dialect_at
 from farebox.wire.gemini.dialect import counted_at
 
 QUOTE = "/v1/quote"
@@ -42,7 +43,26 @@ class AskingAhead:
         body = await question.body()
         if isinstance(body, Refusal):
             return body
-        return await self._quotes.quote(_asked(question, _dialect_of(body), body), question.view)
+        endpoint = question.parameters.get("endpoint")
+        dialect = self._meant(question, body) if endpoint is None else dialect_at(endpoint)
+        if dialect is None:
+            return _NO_ENDPOINT
+        return await self._quotes.quote(_asked(question, dialect, body), question.view)
+
+    def _meant(self, question: Question, body: bytes) -> Dialect | None:
+        """Which call a quote without `endpoint` is asked for, by what the body holds and what the model is."""
+        try:
+            shape = msgspec.json.decode(body, type=_Shape)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return OPENAI_CHAT
+        if is_present(shape.messages):
+            return ANTHROPIC if question.dialect is ANTHROPIC else OPENAI_CHAT
+        if is_present(shape.documents) or is_present(shape.prompt):
+            return dialect_at("/v1/rerank" if is_present(shape.documents) else "/v1/completions")
+        if not is_present(shape.input):
+            return OPENAI_CHAT
+        priced = self._catalogue.current.names.get(shape.model)
+        return OPENAI_RESPONSES if priced is None else _OF_INPUT.get(priced.model.type, OPENAI_RESPONSES)
 
     async def _count_response(self, question: Question) -> dict[str, Any] | Refusal:
         body = await question.body()
@@ -91,17 +111,17 @@ def _asked(question: Question, dialect: Dialect, body: bytes) -> Ask:
 
 
 class _Shape(msgspec.Struct):
+    """What tells one call's body from another's."""
+
+    model: str = ""
     messages: msgspec.Raw = ABSENT
     input: msgspec.Raw = ABSENT
+    prompt: msgspec.Raw = ABSENT
+    documents: msgspec.Raw = ABSENT
 
 
-def _dialect_of(body: bytes) -> Dialect:
-    """Which model call a quote is asked for: `input` without `messages` is an embedding."""
-    try:
-        shape = msgspec.json.decode(body, type=_Shape)
-    except (msgspec.DecodeError, RecursionError):
-        return OPENAI_CHAT
-    return OPENAI_EMBEDDINGS if is_present(shape.input) and not is_present(shape.messages) else OPENAI_CHAT
-
-
+_OF_INPUT = {ModelType.EMBEDDING: OPENAI_EMBEDDINGS, ModelType.MODERATION: dialect_at("/v1/moderations")}
+_NO_ENDPOINT = Refusal(
+    RefusalCode.INVALID_PARAMETER, "'endpoint' is the address of a model call, such as /v1/messages.", "endpoint"
+)
 _NO_ACTION = Refusal(RefusalCode.NOT_FOUND, "There is nothing at this address. The reference lists all of them.")
