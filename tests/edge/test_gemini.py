@@ -266,3 +266,11 @@ def test_the_address_belongs_to_what_an_idempotency_key_recognises(shop: Shop) -
     assert (again.body, again.headers["idempotent-replayed"]) == (first.body, "true")
     assert (other.status, other.error["details"][0]["reason"]) == (409, "idempotency_mismatch")
     assert len(shop.upstream.seen) == 1
+
+
+def test_silence_is_broken_by_blank_lines(shop: Shop) -> None:
+    """Google's clients take a comment for broken JSON."""
+    shop.upstream.play(gemini_stream(text="one two", pause_s=1.6))
+    body = ask(shop, shop.customer(), stream=True).body
+    assert b": ping" not in body
+    assert b"\n\n\n\n" in body.replace(b"\r\n", b"\n")

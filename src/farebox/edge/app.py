@@ -121,6 +121,7 @@ class EdgeApp:
         if isinstance(body, Refusal):
             reply = await self._relay.refuse(body, secret, client_ip, dialect.resource)
         else:
+            connection.silence = dialect.ping
             call = Ask(
                 trace.request_id,
                 dialect,

@@ -1,7 +1,7 @@
 """A client's connection as the relay sees it: server-sent events out, and word when it leaves.
 
-Silence is broken by a comment (`: ping`) so that proxies and clients do not give up; one timer
-for all streams of the process. A client that does not read is cut off after a while.
+Silence is broken so that proxies and clients do not give up, by what clients of the dialect take for nothing; one
+timer for all streams of the process. A client that does not read is cut off after a while.
 """
 
 from __future__ import annotations
@@ -52,13 +52,15 @@ class LiveStreams:
 class Connection:
     """One request's client."""
 
-    __slots__ = ("_exchange", "_live", "_spoke_at", "_write")
+    __slots__ = ("_exchange", "_live", "_spoke_at", "_write", "silence")
 
     def __init__(self, exchange: Exchange, live: LiveStreams) -> None:
         self._exchange = exchange
         self._write = exchange.write
         self._live = live
         self._spoke_at = 0.0
+        self.silence = b""
+        """What a silence is broken with."""
 
     @property
     def left(self) -> bool:
@@ -99,7 +101,7 @@ class Connection:
     def ping(self, now: float, interval_s: float) -> None:
         """Say something if nothing was said for the interval."""
         if now - self._spoke_at >= interval_s and self.takes_at_once and self._exchange.started:
-            self.write_at_once(PING)
+            self.write_at_once(self.silence)
 
     async def _wait_for_reader(self) -> None:
         flow = self._exchange.flow
