@@ -14,7 +14,6 @@ from farebox.edge.exchange import Exchange
 from farebox.edge.headers import lines_of, standing_lines
 from farebox.relay.ask import Headers, Standing, TooSlow
 
-PING = b": ping\n\n"
 SLOW_READER_S = 60.0
 _EVENT_STREAM = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
