@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import openai as openai_sdk
 import pytest
@@ -154,8 +154,7 @@ def test_what_anthropic_signed_comes_back_to_it(shop: Shop, gateway: Gateway, st
 
 def _answer(client: openai_sdk.OpenAI, stream: bool, **wishes: Any) -> Response:
     if not stream:
-        whole: Response = client.responses.create(**wishes)
-        return whole
+        return cast("Response", client.responses.create(**wishes))  # pyright: ignore[reportUnknownMemberType]
     with client.responses.stream(**wishes) as events:
         events.until_done()
         return events.get_final_response()
@@ -163,3 +162,15 @@ def _answer(client: openai_sdk.OpenAI, stream: bool, **wishes: Any) -> Response:
 
 def _call_of(response: Response) -> ResponseFunctionToolCall:
     return next(item for item in response.output if item.type == "function_call")
+
+
+def test_a_body_of_this_shape_posted_to_chat_completions_is_the_chat_it_means(shop: Shop) -> None:
+    customer = shop.customer()
+    body = {"model": "words", "instructions": "be kind", "input": [{"role": "user", "content": "hi"}], "stream": True}
+    answer = shop.gateway.post("/v1/chat/completions", customer, body)
+    assert answer.status == 200
+    assert b'"object":"chat.completion.chunk"' in answer.body
+    sent = shop.upstream.seen[0].json()
+    assert sent["messages"] == [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}]
+    assert "input" not in sent
+    assert shop.charge(customer).amount == REPORTED

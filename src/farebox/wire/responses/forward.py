@@ -17,11 +17,13 @@ from farebox.wire.responses.parse import provider_tools
 
 SEALED_REASONING = "reasoning.encrypted_content"
 
+_EXTRA = b'"extra_content"'
 _FALSE = msgspec.Raw(b"false")
 _encode = msgspec.json.Encoder().encode
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _names = msgspec.json.Decoder(list[str])
 _item = msgspec.json.Decoder(Item)
+_fields = msgspec.json.Decoder(Fields)
 
 
 def forward(
@@ -34,8 +36,8 @@ def forward(
         changes["model"] = raw(upstream_model)
     if channel.safety_identifier is not None:
         changes["safety_identifier"] = raw(channel.safety_identifier)
-    if mentions_envelope(call.body):
-        changes["input"] = _without_foreign_reasoning(call.fields["input"])
+    if mentions_envelope(call.body) or _EXTRA in call.body:
+        changes["input"] = _without_foreign(call.fields["input"])
     if call.turn is not None and call.turn.keeps_reasoning and not includes_sealed(call):
         changes["include"] = raw([*_included(call), SEALED_REASONING])
     _bound(call, output_limit, changes)
@@ -67,12 +69,12 @@ def _include(call: Call) -> msgspec.Raw:
     return call.fields.get("include", ABSENT)
 
 
-def _without_foreign_reasoning(items: msgspec.Raw) -> msgspec.Raw:
-    """The input without reasoning that a provider of another dialect sealed: here nobody could read it."""
+def _without_foreign(items: msgspec.Raw) -> msgspec.Raw:
+    """The input without what providers of other dialects sealed or signed: here nobody could read it."""
     read = read_as(items, _raws)
     if not isinstance(read, list):
         return items
-    return raw([one for one in read if not _is_foreign(one)])
+    return raw([_unsigned(one) for one in read if not _is_foreign(one)])
 
 
 def _is_foreign(written: msgspec.Raw) -> bool:
@@ -80,3 +82,13 @@ def _is_foreign(written: msgspec.Raw) -> bool:
         return False
     item = read_as(written, _item)
     return isinstance(item, Item) and is_envelope(item.encrypted_content)
+
+
+def _unsigned(written: msgspec.Raw) -> msgspec.Raw:
+    """An item without the field that carries a signature of Google's beside a tool call."""
+    if _EXTRA not in bytes(written):
+        return written
+    fields = read_as(written, _fields)
+    if not isinstance(fields, dict) or "extra_content" not in fields:
+        return written
+    return raw({name: value for name, value in fields.items() if name != "extra_content"})

@@ -10,13 +10,13 @@ from __future__ import annotations
 import msgspec
 
 from farebox.tariff.meters import Usage
-from farebox.wire.call import ABSENT, Call, is_present
+from farebox.wire.call import ABSENT, Call, is_present, raw
 from farebox.wire.json_object import read_as
 from farebox.wire.passing import PassingMeter
 from farebox.wire.responses.answer import OutputItem, Response, add_item, item_decoder, response_decoder
 from farebox.wire.responses.closing import Cut, failure_events
 from farebox.wire.responses.open_item import event_bytes
-from farebox.wire.responses.shown import Shown
+from farebox.wire.responses.shown import Shown, fields_of
 from farebox.wire.responses.usage import usage_shown
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
@@ -124,7 +124,9 @@ class ResponsesMeter(PassingMeter):
             self.finish_reasons[0] = "stop"
             return
         if not is_present(response.output) or bytes(response.output) == b"[]":
+            # some servers say what they produced once, item by item
             response.output = self._cut.items()
+            self.whole = raw((fields_of(read.response) or {}) | {"output": response.output})
         self.usage = response.metered
         self.finish_reasons[0] = response.reason
         self.service_tier = response.service_tier

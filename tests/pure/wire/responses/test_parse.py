@@ -219,6 +219,9 @@ def test_reasoning_of_another_provider_is_not_sent_to_one_that_cannot_read_it() 
     envelope = Envelope("anthropic", signature="sig")
     foreign = SEALED | {"encrypted_content": wrap(envelope)}
     assert sent(call_of(input=[foreign, SEALED]))["input"] == [SEALED]
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    signed = call | {"extra_content": {"google": {"thought_signature": "sig"}}}
+    assert sent(call_of(input=[signed]))["input"] == [call]
     assert unwrap(wrap(envelope)) == envelope
     assert unwrap("gAAAA") is None
     assert unwrap("farebox-1.!") is None

@@ -187,6 +187,14 @@ def test_searches_are_counted_in_the_answer() -> None:
     assert Meter.SEARCHES not in usage_of(none)
 
 
+def test_what_a_server_says_only_item_by_item_is_kept_all_the_same() -> None:
+    stream = meter()
+    stream.feed(response_stream(text="one", searches=1, extra={"output": []}).body)
+    assert usage_of(stream)[Meter.SEARCHES] == 1
+    assert stream.whole is not None
+    assert [item["type"] for item in json.loads(bytes(stream.whole))["output"]] == ["web_search_call", "message"]
+
+
 def test_an_end_mark_of_other_servers_is_dropped() -> None:
     stream = meter()
     assert b"DONE" not in stream.feed(PLAIN + b"data: [DONE]\n\n") + stream.finish("1")
