@@ -127,12 +127,16 @@ class Upstreams:
             return none_available(granted.slot)
         return granted.slot
 
-    def _where_before(self, job: Job, offers: tuple[str, ...], now: float) -> Lease | None:
-        """The place that answered the conversation's last turn: its prompt cache is there, and what it sealed."""
-        turn = job.prepared.call.turn
-        if turn is None or turn.place is None or turn.place[0] not in offers:
+    def _where_before(self, job: Job, offers: tuple[str, ...], now: float) -> Lease | Busy | None:
+        """The place that answered the conversation's last turn: its prompt cache is there, and what it sealed.
+
+        Only a call that brings sealed reasoning waits for it.
+        """
+        call = job.prepared.call
+        if call.turn is None or call.turn.place is None or call.turn.place[0] not in offers:
             return None
-        return self._pool.pick_at(*turn.place, now=now, exclude=job.exclude)
+        found = self._pool.pick_at(*call.turn.place, now=now, exclude=job.exclude)
+        return found if call.sealed or isinstance(found, Lease) else None
 
     def _order(self, job: Job, offers: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The channels that take the call as it came, and those it can be translated for: asked after them."""

@@ -116,6 +116,11 @@ class _KeyState(_Place):
             return False
         return self.config.requests_per_minute is None or self.rate_free_at(now) <= now
 
+    def serves(self, now: float) -> bool:
+        """Whether only a slot can be missing."""
+        free = self.config.requests_per_minute is None or self.rate_free_at(now) <= now
+        return self.config.enabled and free and now >= self.cool_until and self.allowed(now)
+
     def rate_free_at(self, now: float) -> float:
         """When the next request fits under the requests per minute; `now` if it does already."""
         asked, limit = self.asked, self.config.requests_per_minute
@@ -220,14 +225,20 @@ class ChannelPool:
                     return Lease(channel, key, now)
         return _nothing([channel for channel, _ in ranking], now, exclude)
 
-    def pick_at(self, channel_id: str, key_id: str, *, now: float, exclude: Collection[str] = ()) -> Lease | None:
-        """A lease at this very place, if it serves now: only it can read what it sealed before."""
+    def pick_at(
+        self, channel_id: str, key_id: str, *, now: float, exclude: Collection[str] = ()
+    ) -> Lease | Busy | None:
+        """A lease at this very place, which alone can read what it sealed before; None if it does not serve."""
         channel = self._states.get(channel_id)
-        if channel is None or not channel.open(now, channel.config) or not {channel_id, key_id}.isdisjoint(exclude):
+        if channel is None or not {channel_id, key_id}.isdisjoint(exclude):
             return None
         for key in channel.keys:
-            if key.config.id == key_id and key.usable(now):
+            if key.config.id != key_id:
+                continue
+            if channel.open(now, channel.config) and key.usable(now):
                 return Lease(channel, key, now)
+            serves = channel.config.enabled and channel.allowed(now) and key.serves(now)
+            return Busy() if serves else None
         return None
 
     def dialect_of(self, channel_id: str) -> str:
