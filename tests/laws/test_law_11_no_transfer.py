@@ -30,7 +30,9 @@ def test_no_command_names_an_account_beside_the_one_it_is_done_under(command: ty
     assert not [name for name in command.__struct_fields__ if "account" in name]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("table", ["entries", "charges", "holds", "lots", "api_keys", "idempotency", "kept_answers"])
+@pytest.mark.parametrize(
+    "table", ["entries", "charges", "holds", "lots", "api_keys", "idempotency", "kept_answers", "responses"]
+)
 async def test_every_row_of_money_belongs_to_one_account_and_is_found_by_it(desk: LedgerDesk, table: str) -> None:
     columns = await desk.owner.fetch(
         "SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)"
