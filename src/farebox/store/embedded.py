@@ -54,6 +54,7 @@ SERVER_SETTINGS: Mapping[str, str] = {
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
     "log_line_prefix": "'%m [%p] '",
+    "log_min_error_statement": "panic",  # a statement holds the rows of customers, which belong in no log
     "idle_in_transaction_session_timeout": "60s",
 }
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import msgspec
 
-from farebox.faults import Fault
 from farebox.tariff.meters import Usage
 from farebox.wire import openai_errors
 from farebox.wire.call import ABSENT
@@ -29,13 +28,8 @@ from farebox.wire.openai_chunks import (
     without_usage,
 )
 from farebox.wire.output import OutputText
+from farebox.wire.passing import MAX_WITHHELD_BYTES, EndlessEnding
 from farebox.wire.sse import SseSplitter
-
-MAX_WITHHELD_BYTES = 16 * 1024 * 1024
-
-
-class EndlessEnding(Fault):
-    """An upstream went on for more than `MAX_WITHHELD_BYTES` after it had completed its answer."""
 
 
 class StreamMeter:
