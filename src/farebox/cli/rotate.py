@@ -46,8 +46,8 @@ def rotate_secret_key(
     path = str(settings.secret_key_path)
     stage.out.record({"secret_key_file": path, "upstream_keys_sealed_anew": sealed}, COLUMNS)
     stage.out.say(
-        "\nCopy the file to every node. Its older lines open answers kept for 24 hours, and stored responses for as long "
-        "as those are kept (response_retention_days); after that they may go."
+        "\nCopy the file to every node. Its older lines open answers kept for 24 hours, and stored responses as "
+        "long as those are kept (response_retention_days); after that they may go."
     )
 
 
