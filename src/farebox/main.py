@@ -30,6 +30,7 @@ from farebox.edge.account import Account
 from farebox.edge.app import EdgeApp, Terms
 from farebox.edge.asking_ahead import AskingAhead
 from farebox.edge.connection import LiveStreams
+from farebox.edge.files import FileRoutes
 from farebox.edge.health import Health
 from farebox.edge.models import Models
 from farebox.edge.protocol import EdgeProtocol, sweep
@@ -187,6 +188,7 @@ def _gateway(books: Books, ways: _Ways, watching: Watching, stop: asyncio.Event)
         Account(books.catalogue, books.history).routes,
         AskingAhead(Quotes(relay, books.catalogue), books.catalogue, conversations).routes,
         Stored(conversations, books.catalogue).routes,
+        FileRoutes(books.files, books.catalogue).routes,
     )
     reads = Reads(relay, health, tables)
     terms = Terms(settings.body_limit_bytes, settings.trusted_proxies, settings.cors_origins, settings.top_up_url)

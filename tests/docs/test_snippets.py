@@ -22,6 +22,7 @@ IN_ORDER = (
     "docs/concepts/limits.md",
     "docs/concepts/failures.md",
     "docs/concepts/idempotency.md",
+    "docs/concepts/files.md",
     "docs/concepts/pricing.md",
     "docs/operating/backup.md",
     "docs/operating/upgrades.md",

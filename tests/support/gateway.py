@@ -160,6 +160,9 @@ class Gateway:
     def get(self, path: str, who: Customer | str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
         return self._send("GET", path, who, None, headers or {})
 
+    def delete(self, path: str, who: Customer | str | None = None) -> Answer:
+        return self._send("DELETE", path, who, None, {})
+
     def _send(
         self, method: str, path: str, who: Customer | str | None, body: bytes | None, headers: Mapping[str, str]
     ) -> Answer:

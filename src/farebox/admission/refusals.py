@@ -61,6 +61,7 @@ class RefusalCode(StrEnum):
     NO_UPSTREAM_AVAILABLE = "no_upstream_available"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
     QUEUE_TIMEOUT = "queue_timeout"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
     UPSTREAM_ERROR = "upstream_error"
     UPSTREAM_TIMEOUT = "upstream_timeout"
 

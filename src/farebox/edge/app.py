@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -20,8 +21,8 @@ from farebox.edge.connection import Connection, LiveStreams
 from farebox.edge.errors import INTERNAL, render_internal
 from farebox.edge.exchange import ClientGone, Exchange
 from farebox.edge.headers import PREFLIGHT, Wishes, client_address, cors_lines, read_headers, secret_in
-from farebox.edge.replies import JSON, Response, refused, respond
-from farebox.relay.ask import Ask, PassedOn, Refused, Reply
+from farebox.edge.replies import JSON, Download, Response, refused, respond
+from farebox.relay.ask import Ask, Headers, PassedOn, Refused, Reply, TooSlow
 from farebox.relay.job import Trace
 from farebox.relay.relay import Relay
 from farebox.store.id_source import new_id
@@ -42,7 +43,9 @@ class Finished(Protocol):
 class ReadRoutes(Protocol):
     """Everything that is no model call."""
 
-    async def answer(self, method: str, path: str, query: bytes, wishes: Wishes, ask: Asking) -> Response: ...
+    async def answer(
+        self, method: str, path: str, query: bytes, wishes: Wishes, ask: Asking
+    ) -> Response | Download: ...
 
 
 class Asking(NamedTuple):
@@ -51,7 +54,10 @@ class Asking(NamedTuple):
     request_id: str
     client_ip: str | None
     trace: Trace
+    headers: Headers
     read_body: Callable[[], Awaitable[bytes | Refusal]]
+    arriving: Callable[[], AsyncGenerator[bytes, None]]
+    """The body as it arrives, however long; instead of `read_body`. Raises `ClientGone`."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -93,10 +99,12 @@ class EdgeApp:
                 response = await self._read(exchange, wishes, trace)
             else:
                 response = await self._call(exchange, wishes, dialect, connection, trace)
-            if response is not None:
+            if isinstance(response, Download):
+                await connection.send(response)
+            elif response is not None:
                 status, code = response.status, trace.code or "ok"
                 await exchange.respond(*response)
-        except ClientGone:
+        except (ClientGone, TooSlow):
             status, code = CLIENT_LEFT, "client_left"
         except asyncio.CancelledError:
             # At shutdown, when a request has had its time. The task ends here all the same.
@@ -136,13 +144,14 @@ class EdgeApp:
             reply = await self._relay.answer(call, connection, trace)
         return self._render(reply, dialect, trace)
 
-    async def _read(self, exchange: Exchange, wishes: Wishes, trace: Trace) -> Response:
+    async def _read(self, exchange: Exchange, wishes: Wishes, trace: Trace) -> Response | Download:
         """Everything else."""
         method, path = exchange.method, exchange.path
         if method == "OPTIONS":
             return Response(204, PREFLIGHT if wishes.origin else b"", b"")
         client_ip = self._client_ip(exchange, wishes)
-        ask = Asking(trace.request_id, client_ip, trace, lambda: self._body(exchange, wishes))
+        read_body = partial(self._body, exchange, wishes)
+        ask = Asking(trace.request_id, client_ip, trace, exchange.headers, read_body, exchange.arriving)
         return await self._reads.answer(method, path, exchange.query, wishes, ask)
 
     async def _body(self, exchange: Exchange, wishes: Wishes) -> bytes | Refusal:
@@ -166,7 +175,7 @@ async def _break_off(exchange: Exchange, connection: Connection, response: Respo
     """Say that there will be no answer, or no rest of it; the status for the log."""
     if not exchange.started:
         await exchange.respond(*response)
-    elif not exchange.ended:
+    elif not (exchange.ended or exchange.sized):
         await connection.write(b"data: " + response.body + b"\n\n")
         await connection.end()
     return response.status

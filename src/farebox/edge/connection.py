@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 
 from farebox.edge.exchange import Exchange
 from farebox.edge.headers import lines_of, standing_lines
+from farebox.edge.replies import Download
 from farebox.relay.ask import Headers, Standing, TooSlow
 
 SLOW_READER_S = 60.0
@@ -92,6 +94,20 @@ class Connection:
     async def end(self) -> None:
         self._live.discard(self)
         self._exchange.end()
+
+    async def send(self, download: Download) -> None:
+        """Give a long answer, no faster than the client reads. Raises `TooSlow` when it does not."""
+        exchange = self._exchange
+        exchange.begin_sized(download.lines, download.size)
+        async with aclosing(download.blocks) as blocks:
+            if exchange.method != "HEAD":
+                exchange.write_on(download.first)
+                async for block in blocks:
+                    await self._wait_for_reader()
+                    if exchange.gone:
+                        return
+                    exchange.write_on(block)
+        exchange.end()
 
     def forget(self) -> None:
         """The request is over, however it ended."""

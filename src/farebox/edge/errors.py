@@ -62,6 +62,7 @@ STATUSES: Mapping[RefusalCode, Row] = {
     RefusalCode.NO_UPSTREAM_AVAILABLE: Row(503, _UNAVAILABLE),
     RefusalCode.LEDGER_UNAVAILABLE: Row(503, _UNAVAILABLE),
     RefusalCode.QUEUE_TIMEOUT: Row(503, _UNAVAILABLE),
+    RefusalCode.STORAGE_UNAVAILABLE: Row(503, _UNAVAILABLE),
     RefusalCode.UPSTREAM_ERROR: Row(502, "upstream_error"),
     RefusalCode.UPSTREAM_TIMEOUT: Row(504, "upstream_error"),
 }

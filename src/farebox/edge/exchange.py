@@ -1,14 +1,15 @@
 """One request of a connection, and the bytes of its answer.
 
-Enters: what the parser read. Leaves: a body that is whole, within its limit, or refused; an answer written at once,
-or in chunks. Half a body is never taken for a whole one, and no more than the limit is kept in memory. It reads no
-header and knows no route.
+Enters: what the parser read. Leaves: a body that is whole, within its limit, or refused, or one that is read as it
+arrives; an answer written at once, in chunks, or piece by piece under its length. Half a body is never taken for a
+whole one, nor half an answer given for one, and no more than the limit is kept in memory. It reads no header and knows
+no route.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
@@ -59,7 +60,7 @@ class Exchange:
 
     __slots__ = (
         "_limit", "_pieces", "_reader", "_size", "awaits_continue", "base", "ended", "flow", "gone", "headers",
-        "keep_alive", "method", "path", "query", "started", "transport", "whole", "wire",
+        "keep_alive", "method", "path", "query", "sized", "started", "transport", "whole", "wire",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, method: str, path: str, query: bytes, headers: Headers) -> None:
@@ -82,6 +83,8 @@ class Exchange:
         self.started = False
         self.ended = False
         """The answer has begun; it has been given to its end, which may still be on its way out."""
+        self.sized = False
+        """It is sent piece by piece under a length that was told before: nothing else can be put into it."""
         self._pieces: list[bytes] = []
         self._size = 0
         self._limit = -1
@@ -99,6 +102,23 @@ class Exchange:
             return None
         pieces = self._pieces
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def arriving(self) -> AsyncGenerator[bytes, None]:
+        """The body in the pieces it comes in, however long it is. Raises `ClientGone` in place of its end.
+
+        The client is read no faster than this is: of what waits here, a little more than `HIGH_WATER_LIMIT` is kept.
+        """
+        self._go_ahead()
+        while not self.gone:
+            if self._pieces:
+                piece, self._pieces, self._size = b"".join(self._pieces), [], 0
+                self.flow.resume_reading()
+                yield piece
+            elif self.whole:
+                return
+            else:
+                await self._news()
+        raise ClientGone
 
     def take(self, piece: bytes) -> None:
         """A piece of the body arrived. What nobody reads yet, or will not read, is not taken without end."""
@@ -123,14 +143,20 @@ class Exchange:
         self.wake()
 
     async def _arrival(self, limit: int) -> None:
+        self._limit = limit
+        self._go_ahead()
+        while not (self.whole or self.gone or self._size > limit):
+            await self._news()
+
+    def _go_ahead(self) -> None:
         if self.awaits_continue and not self.transport.is_closing():
             self.transport.write(_CONTINUE)
         self.awaits_continue = False
-        self._limit = limit
         self.flow.resume_reading()
-        while not (self.whole or self.gone or self._size > limit):
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
+
+    async def _news(self) -> None:
+        self._reader = asyncio.get_running_loop().create_future()
+        await self._reader
 
     # The answer -----------------------------------------------------------------------------
 
@@ -162,11 +188,22 @@ class Exchange:
         if not self.gone:
             self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
 
+    def begin_sized(self, lines: bytes, size: int) -> None:
+        """The head of an answer of so many bytes, which `write_on` sends piece by piece and `end` ends."""
+        self.started = self.sized = True
+        if not self.gone:
+            self.transport.write(b"".join((*self._head(200), lines, b"content-length: %d\r\n\r\n" % size)))
+
+    def write_on(self, piece: bytes) -> None:
+        """The next piece of it."""
+        if not self.gone:
+            self.transport.write(piece)
+
     def end(self) -> None:
         """The end of it."""
         if not self.gone:
             self.ended = True
-            self._send_last(b"0\r\n\r\n")
+            self._send_last(b"" if self.sized else b"0\r\n\r\n")
 
     def close(self) -> None:
         """Whoever answers is done: without the end of an answer the connection can serve nobody else."""

@@ -15,7 +15,7 @@ from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.edge.app import MISSING_KEY, Asking
 from farebox.edge.headers import Wishes, standing_lines
 from farebox.edge.health import Health
-from farebox.edge.replies import GET_ONLY, JSON, POST_ONLY, Response, refused, wrong_method
+from farebox.edge.replies import GET_ONLY, JSON, POST_ONLY, Download, Response, refused, wrong_method
 from farebox.edge.routes import Answer, Question, Routes
 from farebox.faults import LedgerUnavailable
 from farebox.relay.ask import Refused, Standing
@@ -49,7 +49,7 @@ class Reads:
         """Every address answered here; those that end in a slash take the rest as an id."""
         return [*self._health.paths, *self._methods]
 
-    async def answer(self, method: str, path: str, query: bytes, wishes: Wishes, ask: Asking) -> Response:
+    async def answer(self, method: str, path: str, query: bytes, wishes: Wishes, ask: Asking) -> Response | Download:
         """Answer one request, or say that there is no such address."""
         public = self._health.paths.get(path)
         dialect = _SHAPES.get("gemini" if "/v1beta/" in path else wishes.speaks, OPENAI_CHAT)
@@ -86,12 +86,15 @@ class Reads:
             ask.trace.account_id, ask.trace.key_id = view.account.id, view.key.id
         return view
 
-    async def _answer(self, route: Answer, question: Question) -> Response:
+    async def _answer(self, route: Answer, question: Question) -> Response | Download:
         try:
             answer = await route(question)
         except LedgerUnavailable:
             answer = ledger_refusal()
-        return _respond(answer, question.dialect, question.asking, self._relay.standing(question.view, RESOURCE))
+        standing = self._relay.standing(question.view, RESOURCE)
+        if isinstance(answer, Download):
+            return answer._replace(lines=answer.lines + standing_lines(standing))
+        return _respond(answer, question.dialect, question.asking, standing)
 
 
 def _respond(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import NamedTuple, assert_never
 
 from farebox.admission.refusals import Refusal, RefusalCode
@@ -24,6 +25,18 @@ class Response(NamedTuple):
     lines: bytes
     """Of its headers, each with its end."""
     body: bytes
+
+
+class Download(NamedTuple):
+    """An answer of known size that is given as it is read; who sends it closes `blocks`."""
+
+    lines: bytes
+    """Of its headers, each with its end."""
+    size: int
+    first: bytes
+    """The first block: what cannot be read at all is known before the answer begins."""
+    blocks: AsyncGenerator[bytes, None]
+    """The others. One that raises leaves the answer without its end."""
 
 
 def respond(reply: Reply, dialect: Dialect, *, top_up_url: str) -> Response | None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from farebox.admission.refusals import Refusal
 from farebox.edge.app import Asking
 from farebox.edge.headers import Wishes
-from farebox.edge.replies import Response
+from farebox.edge.replies import Download, Response
 from farebox.store.keyring import KeyView
 from farebox.wire.dialect import Dialect
 
@@ -37,8 +37,8 @@ class Question(NamedTuple):
         return self.wishes.refusal or await self.asking.read_body()
 
 
-Answer = Callable[[Question], Awaitable[dict[str, Any] | Refusal | Response]]
-"""A route: JSON-ready values, a refusal, or a whole response. May raise `LedgerUnavailable`."""
+Answer = Callable[[Question], Awaitable[dict[str, Any] | Refusal | Response | Download]]
+"""A route: JSON-ready values, a refusal, a whole response, or a long one. May raise `LedgerUnavailable`."""
 
 Routes = Mapping[str, Mapping[str, Answer]]
 """Address → method → route. An address that ends in a slash takes the rest of the path; `GET` also answers `HEAD`."""

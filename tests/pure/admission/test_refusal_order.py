@@ -33,7 +33,7 @@ ROWS = """
     rate_limit_exceeded
     storage_full
     insufficient_credits key_limit_reached budget_exceeded
-    no_upstream_available ledger_unavailable queue_timeout
+    no_upstream_available ledger_unavailable queue_timeout storage_unavailable
     upstream_error upstream_timeout
 """
 
