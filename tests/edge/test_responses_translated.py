@@ -174,3 +174,14 @@ def test_a_body_of_this_shape_posted_to_chat_completions_is_the_chat_it_means(sh
     assert sent["messages"] == [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}]
     assert "input" not in sent
     assert shop.charge(customer).amount == REPORTED
+
+
+def test_reasoning_nobody_signed_goes_back_to_servers_that_want_it(shop: Shop) -> None:
+    calls = (("look", '{"at":"the moon"}'),)
+    thinking = chat_answer(reasoning="I must look.", tool_calls=calls, finish="tool_calls")
+    shop.upstream.play(thinking, chat_answer())
+    client = client_of(shop, shop.customer())
+    first = _answer(client, False, model="words", input="look", tools=[LOOK])
+    result = {"type": "function_call_output", "call_id": _call_of(first).call_id, "output": "bright"}
+    _answer(client, False, model="words", input=[result], tools=[LOOK], previous_response_id=first.id)
+    assert shop.upstream.seen[1].json()["messages"][1]["reasoning_content"] == "I must look."

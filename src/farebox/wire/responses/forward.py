@@ -12,12 +12,12 @@ import msgspec
 from farebox.wire.call import ABSENT, PLAIN_BODY, Call, ChannelBody, Fields, is_present, raw
 from farebox.wire.json_object import read_as
 from farebox.wire.responses.envelope import is_envelope, mentions_envelope
-from farebox.wire.responses.items import Item
+from farebox.wire.responses.items import Item, is_spent
 from farebox.wire.responses.parse import provider_tools
 
 SEALED_REASONING = "reasoning.encrypted_content"
 
-_EXTRA = b'"extra_content"'
+_REASONING, _EXTRA = b'"reasoning"', b'"extra_content"'
 _FALSE = msgspec.Raw(b"false")
 _encode = msgspec.json.Encoder().encode
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
@@ -36,8 +36,8 @@ def forward(
         changes["model"] = raw(upstream_model)
     if channel.safety_identifier is not None:
         changes["safety_identifier"] = raw(channel.safety_identifier)
-    if mentions_envelope(call.body) or _EXTRA in call.body:
-        changes["input"] = _without_foreign(call.fields["input"])
+    if _REASONING in call.body or _EXTRA in call.body:
+        changes["input"] = _readable(call.fields["input"])
     if call.turn is not None and call.turn.keeps_reasoning and not includes_sealed(call):
         changes["include"] = raw([*_included(call), SEALED_REASONING])
     _bound(call, output_limit, changes)
@@ -69,12 +69,16 @@ def _include(call: Call) -> msgspec.Raw:
     return call.fields.get("include", ABSENT)
 
 
-def _without_foreign(items: msgspec.Raw) -> msgspec.Raw:
-    """The input without what providers of other dialects sealed or signed: here nobody could read it."""
+def _readable(items: msgspec.Raw) -> msgspec.Raw:
+    """The input without what the provider could not read: reasoning that others sealed, or nobody; foreign signatures.
+
+    What need not change is the same object.
+    """
     read = read_as(items, _raws)
     if not isinstance(read, list):
         return items
-    return raw([_unsigned(one) for one in read if not _is_foreign(one)])
+    left = [_unsigned(one) for one in read if not is_spent(one) and not _is_foreign(one)]
+    return items if left == read else raw(left)
 
 
 def _is_foreign(written: msgspec.Raw) -> bool:

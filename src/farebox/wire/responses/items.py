@@ -61,6 +61,7 @@ _IMAGE_PARTS = frozenset({"input_image", "computer_screenshot"})
 
 _parts = msgspec.json.Decoder(list[Part])
 _part = msgspec.json.Decoder(Part)
+_item = msgspec.json.Decoder(Item)
 _items = msgspec.json.Decoder(list[Item])
 _text = msgspec.json.Decoder(str)
 
@@ -96,6 +97,14 @@ def bound_items(items: msgspec.Raw) -> Bounded | Malformed:
         asked = asked or item.role == "user"
     bounded.items = len(read)
     return bounded
+
+
+def is_spent(written: msgspec.Raw) -> bool:
+    """Whether an item is reasoning that was not sealed: a provider that stores nothing cannot take it back."""
+    if b'"reasoning"' not in bytes(written):
+        return False
+    item = read_as(written, _item)
+    return isinstance(item, Item) and item.kind == "reasoning" and not is_present(item.encrypted_content)
 
 
 def _add(item: Item, bounded: Bounded, path: str, *, heading: bool) -> Malformed | None:

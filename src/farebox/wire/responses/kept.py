@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from farebox.wire.call import ABSENT, Call, Fields, is_present, raw, text_field
+from farebox.wire.call import ABSENT, Call, Fields, raw, text_field
 from farebox.wire.json_object import read_as
 from farebox.wire.responses.forward import includes_sealed
+from farebox.wire.responses.items import is_spent
 from farebox.wire.responses.shown import fields_of, without_sealed
 from farebox.wire.sse import SseSplitter
 
@@ -72,7 +73,7 @@ def history(turns: Iterable[KeptTurn]) -> list[msgspec.Raw]:
     items: list[msgspec.Raw] = []
     for turn in turns:
         items += items_of(turn.input)
-        items += [item for item in items_of(turn.output) if not is_spent(item)]
+        items += items_of(turn.output)
     return items
 
 
@@ -82,14 +83,6 @@ def items_of(written: msgspec.Raw) -> list[msgspec.Raw]:
         return [raw({"type": "message", "role": "user", "content": [{"type": "input_text", "text": written}]})]
     items = read_as(written, _raws)
     return items if isinstance(items, list) else []
-
-
-def is_spent(item: msgspec.Raw) -> bool:
-    """Whether it is reasoning that was not sealed: a provider that stores nothing could not take it back."""
-    if b'"reasoning"' not in bytes(item):
-        return False
-    fields = fields_of(item) or {}
-    return text_field(fields, "type") == "reasoning" and not is_present(fields.get("encrypted_content", ABSENT))
 
 
 def id_of(item: msgspec.Raw) -> str | None:
@@ -116,16 +109,9 @@ def is_reference(item: msgspec.Raw) -> bool:
 def filled_in(items: Sequence[msgspec.Raw], stored: Mapping[str, msgspec.Raw]) -> list[msgspec.Raw]:
     """The items with those that name a stored one replaced by it.
 
-    A reference to nothing stays, and is refused by whoever reads the body; unsealed reasoning is left out.
+    A reference to nothing stays, and is refused by whoever reads the body.
     """
-    filled: list[msgspec.Raw] = []
-    for item in items:
-        found = stored.get(id_of(item) or "") if is_reference(item) or is_spent(item) else None
-        if found is not None and not is_spent(found):
-            filled.append(found)
-        elif not is_spent(item):
-            filled.append(item)
-    return filled
+    return [stored.get(id_of(item) or "", item) if is_reference(item) or is_spent(item) else item for item in items]
 
 
 def with_ids(items: Sequence[msgspec.Raw], response_id: str) -> list[Fields]:

@@ -227,6 +227,15 @@ def test_reasoning_of_another_provider_is_not_sent_to_one_that_cannot_read_it() 
     assert unwrap("farebox-1.!") is None
 
 
+def test_reasoning_nobody_sealed_is_not_sent_to_a_provider_that_stores_nothing() -> None:
+    bare = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]}
+    question = {"role": "user", "content": 'about "reasoning"'}
+    assert sent(call_of(input=[bare, bare | {"encrypted_content": None}, SEALED, question]))["input"] == [
+        SEALED,
+        question,
+    ]
+
+
 def test_what_need_not_change_keeps_its_bytes() -> None:
     call = parse(b'{"model":"m","input":"x","temperature":0.70,"odd":{"a": [1.0]},"store":false}')
     assert isinstance(call, Call)
