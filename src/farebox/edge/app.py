@@ -27,6 +27,7 @@ from farebox.relay.job import Trace
 from farebox.relay.relay import Relay
 from farebox.store.id_source import new_id
 from farebox.wire.dialect import Dialect, dialect_at
+from farebox.wire.form import FormDialect
 
 CLIENT_LEFT = 499
 """In the log, for requests that nobody waited for."""
@@ -122,6 +123,8 @@ class EdgeApp:
         self, exchange: Exchange, wishes: Wishes, dialect: Dialect, connection: Connection, trace: Trace
     ) -> Response | None:
         """A model call; what is wrong with its caller is said before what is wrong with the rest."""
+        if isinstance(dialect, FormDialect):
+            dialect = dialect.reading([value for name, value in exchange.headers if name == b"content-type"])
         secret, client_ip = wishes.secret, self._client_ip(exchange, wishes)
         if not secret:
             return self._render(Refused(MISSING_KEY), dialect, trace)

@@ -19,6 +19,7 @@ from farebox.tariff.price_list import ModelType
 from farebox.wire.anthropic import counting as anthropic_counting
 from farebox.wire.call import ABSENT, Call, Malformed, is_present
 from farebox.wire.dialect import ANTHROPIC, OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPONSES, Dialect, dialect_at
+from farebox.wire.form import FormDialect
 from farebox.wire.gemini.dialect import counted_at
 
 QUOTE = "/v1/quote"
@@ -107,6 +108,8 @@ class AskingAhead:
 
 def _asked(question: Question, dialect: Dialect, body: bytes) -> Ask:
     wishes, asking = question.wishes, question.asking
+    if isinstance(dialect, FormDialect):
+        dialect = dialect.reading([value for name, value in asking.headers if name == b"content-type"])
     return Ask(asking.request_id, dialect, wishes.secret, [], body, asking.client_ip, ceiling=wishes.ceiling)
 
 

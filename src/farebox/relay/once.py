@@ -23,6 +23,7 @@ from farebox.relay.settle import Kept
 from farebox.store.answers import Answers, KeptAnswer
 from farebox.store.keyring import KeyView
 from farebox.upstream.secrets import KeyRing
+from farebox.wire.form import FormDialect
 
 JOIN_POLL_S = 0.25
 JOIN_LIMIT_S = 600.0
@@ -38,7 +39,11 @@ class Once:
 
     def fingerprint_of(self, ask: Ask) -> bytes:
         """What a request looks like, for telling the same one from another."""
-        return blake2b(f"{ask.dialect.name}{ask.dialect.at}\0".encode() + ask.body, digest_size=16).digest()
+        dialect = ask.dialect
+        digest = blake2b(f"{dialect.name}{dialect.at}\0".encode(), digest_size=16)
+        for piece in dialect.told_apart_by(ask.body) if isinstance(dialect, FormDialect) else (ask.body,):
+            digest.update(piece)
+        return digest.digest()
 
     def claim_of(self, ask: Ask, fingerprint: bytes) -> IdempotencyClaim | None:
         """What the hold claims for a keyed request."""

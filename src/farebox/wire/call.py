@@ -37,12 +37,13 @@ PLAIN_TEXT: Mapping[Meter, int] = {**TEXT_ONLY, Meter.CACHE_WRITE_1H: 0}
 
 
 class MalformedCode(StrEnum):
-    """The codes of 400 that reading a body can give."""
+    """The codes that reading a body can give."""
 
     INVALID_JSON = "invalid_json"
     INVALID_MESSAGES = "invalid_messages"
     MISSING_PARAMETER = "missing_parameter"
     INVALID_PARAMETER = "invalid_parameter"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
 
 
 class Malformed(msgspec.Struct, frozen=True, gc=False):
