@@ -21,13 +21,17 @@ NOT_FORWARDED = frozenset(
     b"x-forwarded-proto x-forwarded-host x-forwarded-port x-real-ip via idempotency-key x-max-credits x-request-id "
     b"openai-organization openai-project x-goog-user-project anthropic-workspace-id anthropic-user-profile-id origin "
     b"referer true-client-ip x-client-ip x-cluster-client-ip x-original-forwarded-for x-envoy-external-address "
-    b"cf-connecting-ip cf-connecting-ipv6 cf-ipcountry cf-ray "
-    b"fastly-client-ip fly-client-ip".split()
+    b"cf-connecting-ip cf-connecting-ipv6 cf-ipcountry cf-ray fastly-client-ip fly-client-ip "
+    b"x-goog-fieldmask x-http-method-override x-vertex-ai-llm-request-type x-vertex-ai-llm-shared-request-type "
+    b"x-amzn-bedrock-service-tier content-encoding".split()
 )
-"""Headers of the client that end here: ours, the connection's, and those that name an account or an address."""
+"""Headers of the client that end here: ours, the connection's, those that name an account or an address, and those
+that would change what a provider does or says beside the body that was read: leave out the usage, serve another tier."""
 
 TRANSLATED = frozenset({b"content-type", b"user-agent"})
 """Of the client's headers, what goes along with a call that was put into another dialect."""
+
+_CONTENT_TYPE, _JSON, _FORM = b"content-type", b"application/json", b"multipart/"
 
 _CREDENTIALS: Mapping[str, tuple[bytes, bytes]] = {
     "anthropic": (b"x-api-key", b""),
@@ -87,7 +91,7 @@ class Route:
         `as_given` is false for a call that was put into another dialect, whose headers say nothing here.
         """
         hidden = self._hidden
-        headers = [pair for pair in given if pair[0] not in hidden and (as_given or pair[0] in TRANSLATED)]
+        headers = [_as_read(pair) for pair in given if pair[0] not in hidden and (as_given or pair[0] in TRANSLATED)]
         headers += self._set
         name, prefix = self._credentials
         headers.append((name, prefix + secret.encode()))
@@ -109,6 +113,13 @@ class Route:
     @property
     def _is_sandbox(self) -> bool:
         return self.channel.dialect == SANDBOX
+
+
+def _as_read(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A header as it goes on. A body was read as JSON in UTF-8, and is called nothing else: in another
+    character set the same bytes could ask for more (Law 1)."""
+    name, value = pair
+    return (name, _JSON) if name == _CONTENT_TYPE and not value.lower().startswith(_FORM) else pair
 
 
 def safety_identifier(account_id: str) -> str:
