@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.support.gateway import Customer, Gateway
 
 from farebox.admission.state import Limits
+from farebox.store.files import Page
 from farebox.store.ledger_rows import KeySettings
 
 
@@ -27,6 +28,12 @@ class Situations:
     def fresh_limited(self) -> str:
         """One request a day, and none made yet."""
         return self.gateway.customer(settings=KeySettings(limits=Limits(requests_per_day=1))).secret
+
+    def forget_files(self) -> None:
+        """Delete what the good customer has uploaded so far."""
+        files, account_id = self.gateway.books.files, self.customer("good").account_id
+        for file in self.gateway.call(files.page(account_id, Page())):
+            self.gateway.call(files.delete(account_id, file.id))
 
     def asked(self, code: str) -> int:
         """How many requests ended with this code so far."""
