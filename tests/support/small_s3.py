@@ -34,6 +34,7 @@ class SmallS3:
         self.failing: list[tuple[str, int]] = []
         """Answers to give instead, each once: the words an address has in it, and the status (0: hang up)."""
         self.numbers = count(1)
+        self.stopped = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"s3": self}))
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -41,6 +42,7 @@ class SmallS3:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
+        self.stopped = True
         self._server.shutdown()
         self._server.server_close()
 
@@ -60,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         asked = f"{self.command} {self.path}"
         self.s3.asked.append(asked)
-        trouble = self.s3.trouble_with(asked)
+        trouble = 0 if self.s3.stopped else self.s3.trouble_with(asked)
         if trouble == 0:
             self.close_connection = True
         elif trouble == 200:
