@@ -70,6 +70,8 @@ class LedgerWriter:
         self._stop_by: float | None = None
         self._trouble = "none"
         self._last_commit = 0.0
+        self._last_size = 0
+        """How many commands the last batch took."""
         self._clock_offset_us = 0
         self.catalogue_seen = 0
         """The newest catalogue version that a batch has met."""
@@ -188,7 +190,10 @@ class LedgerWriter:
             self._lose(error)
 
     async def _pace(self) -> None:
-        """Commits start at least the gap apart; the first after a pause goes at once."""
+        """Commits start at least the gap apart, so that each takes more commands along. The first after a pause
+        goes at once, and so does a lone command after another: it would wait for nobody."""
+        if self._last_size == 1 == len(self._queue):
+            return
         due = self._last_commit + self._gap_s - time.monotonic()
         if due > 0:
             await asyncio.sleep(due)
@@ -229,7 +234,7 @@ class LedgerWriter:
 
     async def _attempt(self, items: Sequence[Waiting | Solo], settling: Awaitable[None]) -> None:
         """Settle; whatever fails for a reason that may pass is tried again, each item alone."""
-        self._in_hand, self._since = items, time.monotonic()
+        self._in_hand, self._since, self._last_size = items, time.monotonic(), len(items)
         try:
             await settling
         except (*GONE, LedgerUnavailable) as error:
