@@ -69,7 +69,7 @@ from farebox.upstream.timeouts import Timeouts
 
 PARTITIONS_EVERY_S = 6 * 3600
 ANSWERS_EVERY_S = 600
-FILES_EVERY_S = 60
+FILES_EVERY_S = 10
 POSTGRES_LOOK_S = 1.0
 COLLECT_AFTER = 20_000
 """Objects made and not freed since the last look for garbage; Python's own 700 are but a few requests."""
