@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
-from tests.support.gateway import chat
+from tests.support import gemini_answers, openai_answers
+from tests.support.gateway import Gateway, chat
+from tests.support.gemini_answers import gemini_answer
 from tests.support.openai_answers import chat_answer
-from tests.support.shop import Shop
+from tests.support.scripted_upstream import ScriptedUpstream
+from tests.support.shop import INPUT, OUTPUT, UPSTREAM_NAMES, Shop, remove_channel
 
 SWITCHES = [
     "x-goog-fieldmask",  # an answer without its usage: thoughts nobody is shown would be free
@@ -31,3 +37,59 @@ def test_a_body_goes_on_as_what_it_was_read_as(shop: Shop, stated: str) -> None:
     headers = {"content-type": stated}
     shop.gateway.post("/v1/chat/completions", shop.customer(), chat(model="words"), headers)
     assert shop.upstream.seen[0].headers["content-type"] == "application/json"
+
+
+# What a provider of another dialect counts ----------------------------------------------------------
+
+
+@pytest.fixture
+def google(shop_gateway: Gateway) -> Iterator[Shop]:
+    """Before a channel that speaks Gemini."""
+    with ScriptedUpstream() as upstream:
+        channel = shop_gateway.channel(upstream.base_url + "/v1beta", models=UPSTREAM_NAMES, dialect="gemini")
+        yield Shop(shop_gateway, upstream, channel)
+        remove_channel(shop_gateway, channel)
+
+
+def asked(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"model": "words", "max_tokens": 50, "messages": [{"role": "user", "content": list(parts)}]}
+
+
+def test_an_image_costs_what_the_provider_says_whoever_asked_for_it(shop: Shop) -> None:
+    """Google counts at most 6,192 tokens for an image, an OpenAI model 25,501 for one of 1024 x 1024."""
+    customer = shop.customer()
+    shop.upstream.play(chat_answer(usage=openai_answers.usage(25_510, 8)))
+    image = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
+    body = {"contents": {"parts": [image, {"text": "what is this"}]}, "generationConfig": {"maxOutputTokens": 50}}
+    assert shop.gateway.post("/v1beta/models/words:generateContent", customer, body).status == 200
+    charge = shop.charge(customer)
+    assert (charge.amount, charge.flags) == (25_510 * INPUT + 8 * OUTPUT, [])
+    assert charge.held >= charge.amount
+
+
+def test_a_film_costs_what_the_provider_says(google: Shop) -> None:
+    customer = google.customer()
+    usage = gemini_answers.usage(90_000, 8) | {
+        "promptTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 10},
+            {"modality": "VIDEO", "tokenCount": 80_000},
+            {"modality": "AUDIO", "tokenCount": 9_990},
+        ]
+    }
+    google.upstream.play(gemini_answer(usage=usage))
+    film = {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}
+    assert google.gateway.post("/v1/chat/completions", customer, asked(film)).status == 200
+    charge = google.charge(customer)
+    assert (charge.amount, charge.flags) == (90_000 * INPUT + 8 * OUTPUT, [])
+    assert charge.held >= charge.amount
+
+
+def test_images_nobody_asked_for_cost_what_the_provider_says(google: Shop) -> None:
+    customer = google.customer()
+    usage = gemini_answers.usage(12, 1_290) | {"candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1_290}]}
+    image = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
+    google.upstream.play(gemini_answer(parts=(image,), usage=usage))
+    body = asked({"type": "text", "text": "draw"}) | {"max_tokens": 2_000}
+    assert google.gateway.post("/v1/chat/completions", customer, body).status == 200
+    charge = google.charge(customer)
+    assert (charge.amount, charge.flags) == (12 * INPUT + 1_290 * OUTPUT, [])

@@ -22,6 +22,7 @@ from farebox.tariff.estimate import Bounds, Estimate, NotCovered, estimate
 from farebox.tariff.meters import Meter
 from farebox.tariff.price_list import Reasoning
 from farebox.wire.call import Call, Malformed
+from farebox.wire.passage import is_native
 
 FALLBACK_CONTEXT = 131_072
 """Bounds a model whose catalogue entry states neither its context nor its output."""
@@ -89,6 +90,9 @@ def prepare(ask: Ask, call: Call, known: Known, *, input_tokens: int | None = No
         return _mode_refused(priced.model.id, method)
     if price is None or isinstance(method, Unpriced):
         return _unpriced(priced.model.id)
+    if call.dearer_elsewhere and not all(is_native(ask.dialect, name) for name in priced.spoken):
+        input_tokens = None if input_tokens is None else input_tokens + call.dearer_elsewhere
+        call = call.served_anywhere()
     call = call.sold_by(price.card.base_rates)
     if Meter.CALLS in price.card.base_rates:
         call = msgspec.structs.replace(call, units=(*call.units, (Meter.CALLS, 1)))  # a fee beside what is metered

@@ -26,7 +26,7 @@ NOT_FORWARDED = frozenset(
     b"x-amzn-bedrock-service-tier content-encoding".split()
 )
 """Headers of the client that end here: ours, the connection's, those that name an account or an address, and those
-that would change what a provider does or says beside the body that was read: leave out the usage, serve another tier."""
+that would change what a provider does or says beside the body that was read: no usage in it, or another tier."""
 
 TRANSLATED = frozenset({b"content-type", b"user-agent"})
 """Of the client's headers, what goes along with a call that was put into another dialect."""

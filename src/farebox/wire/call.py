@@ -32,8 +32,15 @@ ABSENT = msgspec.Raw()
 """The default of a `Raw` field that was not there. (A union of `Raw` and `None` cannot be decoded.)"""
 
 
-PLAIN_TEXT: Mapping[Meter, int] = {**TEXT_ONLY, Meter.CACHE_WRITE_1H: 0}
-"""Bounds by meter of a call that carries text, asks for text, and names no cache lifetime."""
+MEDIA_IN = (Meter.INPUT_IMAGE, Meter.CACHED_IMAGE, Meter.INPUT_AUDIO, Meter.CACHED_AUDIO, Meter.INPUT_VIDEO)
+"""Meters of input that is not text."""
+_IMAGES_IN = (Meter.INPUT_IMAGE, Meter.CACHED_IMAGE)
+PLAIN_TEXT: Mapping[Meter, int] = {
+    **{meter: 0 for meter in TEXT_ONLY if meter is not Meter.OUTPUT_IMAGE},
+    Meter.CACHE_WRITE_1H: 0,
+}
+"""Bounds by meter of a call that carries text, asks for text, and names no cache lifetime. A model that makes images
+may do so without being asked, so they have none."""
 
 
 class MalformedCode(StrEnum):
@@ -91,6 +98,8 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Upper bound on text tokens: a token covers at least one byte. Template allowance included."""
     media_tokens: int = 0
     """Upper bound for images and audio in the input, together."""
+    dearer_elsewhere: int = 0
+    """What the images can take beyond `media_tokens` at a provider of another dialect."""
     input_open: bool = False
     """True: something in the input has no bound of its own (a document, a video, a search), so the model's
     context length is the bound."""
@@ -134,8 +143,21 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             return self
         units = tuple([(meter, count) for meter, count in self.units if meter not in unpriced])
         at_most = {**self.at_most, **dict.fromkeys(unpriced, 0)}
-        input_bytes = 0 if Meter.INPUT in unpriced else self.input_bytes
-        return msgspec.structs.replace(self, units=units, at_most=at_most, input_bytes=input_bytes)
+        takes, makes = Meter.INPUT not in unpriced, self.has_output and Meter.OUTPUT not in unpriced
+        input_bytes, media_tokens = (self.input_bytes, self.media_tokens) if takes else (0, 0)
+        return msgspec.structs.replace(
+            self, units=units, at_most=at_most, input_bytes=input_bytes, media_tokens=media_tokens, has_output=makes
+        )
+
+    def served_anywhere(self) -> Call:
+        """The call with bounds that hold whichever dialect it ends up in."""
+        dearer = self.dearer_elsewhere
+        if not dearer:
+            return self
+        images = {meter: self.at_most[meter] + dearer for meter in _IMAGES_IN if meter in self.at_most}
+        return msgspec.structs.replace(
+            self, media_tokens=self.media_tokens + dearer, dearer_elsewhere=0, at_most={**self.at_most, **images}
+        )
 
     @property
     def input_most(self) -> int | None:

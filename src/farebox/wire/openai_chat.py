@@ -11,13 +11,13 @@ from typing import Annotated
 
 import msgspec
 
-from farebox.tariff.estimate import TEXT_ONLY
 from farebox.tariff.meters import Meter
 from farebox.wire.call import (
     ABSENT,
     MAX_CHOICES,
     MAX_LIMIT,
     MAX_MODEL_LENGTH,
+    MEDIA_IN,
     PLAIN_TEXT,
     TEMPLATE_TOKENS,
     TOOL_TEMPLATE_TOKENS,
@@ -49,6 +49,7 @@ class _Message(msgspec.Struct, frozen=True, gc=False):
     role: str
     content: _Content = None
     audio: msgspec.Raw = ABSENT
+    images: list[Part] | None = None
 
 
 class _Tool(msgspec.Struct, frozen=True, gc=False):
@@ -162,7 +163,7 @@ def _bounded(call: Call, wanted: _Body) -> Call | Malformed:
         return tier
     media = _media(wanted)
     if media.foreign_file:
-        return _invalid("messages", "Files cannot be referred to by 'file_id' here; send 'file_data'.")
+        return _invalid("messages", "Files kept at a provider cannot be referred to here; send 'file_data', or a URL.")
     searches = ((Meter.SEARCHES, choices),) if wanted.web_search_options is not None else ()
     has_tools = "tools" in fields or "functions" in fields
     return msgspec.structs.replace(
@@ -181,11 +182,13 @@ def _bounded(call: Call, wanted: _Body) -> Call | Malformed:
 
 def _at_most(media: MediaBounds, modalities: list[str]) -> dict[Meter, int]:
     """Bounds by meter. What is open has none: a document can hold images, a video sound."""
-    bounds = dict(TEXT_ONLY)
-    bounds[Meter.CACHE_WRITE_5M if media.long_cache else Meter.CACHE_WRITE_1H] = 0
-    bounds[Meter.INPUT_IMAGE] = media.image_tokens
+    bounds = dict(PLAIN_TEXT)
+    if media.long_cache:
+        del bounds[Meter.CACHE_WRITE_1H]
+        bounds[Meter.CACHE_WRITE_5M] = 0
+    bounds[Meter.INPUT_IMAGE] = bounds[Meter.CACHED_IMAGE] = media.image_tokens
     bounds[Meter.INPUT_AUDIO] = bounds[Meter.CACHED_AUDIO] = media.audio_tokens
-    opened = (Meter.INPUT_IMAGE, Meter.INPUT_AUDIO, Meter.CACHED_AUDIO) if media.open else ()
+    opened = MEDIA_IN if media.open else ()
     for meter in (*opened, *[_OUTPUT_METERS[modality] for modality in modalities]):
         bounds.pop(meter, None)
     return bounds
@@ -198,14 +201,17 @@ def _media(wanted: _Body) -> MediaBounds:
         media.long_cache = media.long_cache or (mark is not None and is_long(mark.ttl))
     for message in wanted.messages:
         media.open = media.open or is_present(message.audio)  # an earlier spoken answer, kept by the provider
-        if isinstance(message.content, list):
-            for part in message.content:
-                media.add(part)
+        for part in message.content if isinstance(message.content, list) else ():
+            media.add(part)
+        for image in message.images or ():  # of an earlier answer
+            media.add(image)
     return media
 
 
 def _is_plain(messages: list[_Message]) -> bool:
-    return not any(message.audio is not ABSENT or isinstance(message.content, list) for message in messages)
+    return not any(
+        message.audio is not ABSENT or message.images or isinstance(message.content, list) for message in messages
+    )
 
 
 def _parameters(wanted: _Body) -> tuple[tuple[str, str], ...]:

@@ -20,6 +20,8 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     """What an image or a document is made of."""
 
     type: str
+    url: str | None = None
+    media_type: str | None = None
     data: msgspec.Raw = ABSENT
     """Base64, or the text itself."""
     content: str | list[Block] | None = None

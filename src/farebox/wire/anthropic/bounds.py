@@ -13,7 +13,7 @@ import msgspec
 
 from farebox.wire.anthropic.blocks import Block, Citations, Source
 from farebox.wire.call import is_present
-from farebox.wire.media import IMAGE_TOKENS_MOST, CacheMark, is_long
+from farebox.wire.media import FILMS, IMAGE_TOKENS_MOST, CacheMark, is_long, is_stored
 
 _PLAIN = frozenset(
     {"text", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "tool_result", "search_result"}
@@ -70,14 +70,21 @@ class BlockBounds(msgspec.Struct, gc=False):
         if not isinstance(source, Source):
             self.open = True
             return
-        if source.type == "file":
+        if source.type == "file" or (source.url is not None and is_stored(source.url)):
             self.foreign_file = True
         elif source.type == "base64":
             self.payload_bytes += len(memoryview(source.data))
-        self.open = self.open or (is_text and source.type not in ("text", "content"))
+        self.open = self.open or (_may_hold_more(source) if not is_text else source.type not in ("text", "content"))
 
     def _add_unknown(self, block: Block) -> None:
         self.open = True
         self.sealed = self.sealed or block.type == "compaction" or is_present(block.encrypted_content)
         self.foreign_file = self.foreign_file or block.type == "container_upload"
         self.adds_tools = self.adds_tools or block.type == "tool_addition"
+
+
+def _may_hold_more(source: Source) -> bool:
+    """Whether what is given as an image could be a document, a sound or a film to some provider."""
+    if source.url is not None and any(name in source.url.lower() for name in FILMS):
+        return True
+    return source.media_type is not None and not source.media_type.strip().lower().startswith("image/")

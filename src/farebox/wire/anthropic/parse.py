@@ -19,6 +19,7 @@ from farebox.wire.anthropic.unsigned import holds_envelope
 from farebox.wire.call import (
     MAX_LIMIT,
     MAX_MODEL_LENGTH,
+    MEDIA_IN,
     PLAIN_TEXT,
     TEMPLATE_TOKENS,
     Call,
@@ -164,7 +165,9 @@ def _at_most(blocks: BlockBounds, tools: ToolBounds) -> dict[Meter, int]:
     bounds = dict(PLAIN_TEXT)
     if blocks.long_cache:
         del bounds[Meter.CACHE_WRITE_1H]
-    if blocks.image_tokens or blocks.open:
+    if blocks.open:
+        bounds = {meter: bound for meter, bound in bounds.items() if meter not in MEDIA_IN}
+    elif blocks.image_tokens:
         del bounds[Meter.INPUT_IMAGE], bounds[Meter.CACHED_IMAGE]
     if tools.searches:
         bounds[Meter.SEARCHES] = tools.searches

@@ -27,6 +27,7 @@ from farebox.wire.chat.request import (
     ToolUse,
     Video,
 )
+from farebox.wire.media import on_the_web
 
 
 class Feature(StrEnum):
@@ -96,12 +97,34 @@ Table = Mapping[Feature, Row]
 
 def objection(request: ChatRequest, table: Table, *, dialect: str) -> Malformed | None:
     """The refusal for the first feature the dialect named `dialect` cannot say, or None."""
+    problem = _unsayable(request)
+    if problem is not None:
+        return problem
     for feature in features_of(request):
         row = table.get(feature)
         if row is not None and row.treatment is Treatment.REFUSED:
             message = f"This model is served in another dialect, which cannot take '{feature.value}': {row.how}."
             return Malformed(MalformedCode.INVALID_PARAMETER, message, feature.value.split(",")[0])
     return None
+
+
+def _unsayable(request: ChatRequest) -> Malformed | None:
+    """What no dialect may be asked in another's name: a limit of none, which to some servers is no limit; and
+    what is kept at a provider, since nobody here knows whose it is."""
+    if request.output_limit == 0:
+        return Malformed(MalformedCode.INVALID_PARAMETER, "The output limit must be at least 1 here.", "max_tokens")
+    if any(_is_stored(block) for message in request.messages for block in message.blocks):
+        message = "Media can be sent in the body or by an address of the web only."
+        return Malformed(MalformedCode.INVALID_MESSAGES, message, "messages")
+    return None
+
+
+def _is_stored(block: Block) -> bool:
+    if isinstance(block, ToolResult):
+        return any(_is_stored(inner) for inner in block.blocks)
+    if not isinstance(block, Image | Document | Audio | Video):
+        return False
+    return block.source.url is not None and not on_the_web(block.source.url)
 
 
 def features_of(request: ChatRequest) -> Iterator[Feature]:

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 import msgspec
 
 from farebox.wire.call import ABSENT
-from farebox.wire.media import AUDIO_BYTES_PER_TOKEN
+from farebox.wire.media import AUDIO_BYTES_PER_TOKEN, FILMS, on_the_web
+from farebox.wire.media import IMAGE_TOKENS_MOST as DEAREST_IMAGE
 
 IMAGE_TOKENS_MOST = 24 * 258
 _BY_RESOLUTION = {"MEDIA_RESOLUTION_LOW": 280, "MEDIA_RESOLUTION_MEDIUM": 560}
@@ -56,18 +57,21 @@ class Part(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     media_resolution: Resolution | None = None
 
 
-_PROVIDER = "generativelanguage.googleapis.com"
 _TEXT = ("text", "function_call", "executable_code", "code_execution_result")
 
 
 class MediaBounds:
     """The running sum over all parts of a call."""
 
-    __slots__ = ("_image_tokens", "audio_tokens", "foreign_file", "image_tokens", "open", "payload_bytes")
+    __slots__ = (
+        "_image_tokens", "audio_tokens", "dearer_elsewhere", "foreign_file", "image_tokens", "open", "payload_bytes",
+    )  # fmt: skip
 
     def __init__(self, resolution: str | None = None) -> None:
         self._image_tokens = _BY_RESOLUTION.get((resolution or "").upper(), IMAGE_TOKENS_MOST)
         self.image_tokens = 0
+        self.dearer_elsewhere = 0
+        """What the images can take beyond that at a provider of another dialect."""
         self.audio_tokens = 0
         self.payload_bytes = 0
         """Base64 in the body that is no text."""
@@ -94,29 +98,29 @@ class MediaBounds:
             return  # its base64 is longer than its text, and stays counted as text
         self.payload_bytes += characters
         if kind.startswith("image/"):
-            self.image_tokens += self._of_image(resolution)
+            self._add_image(resolution)
         elif kind in _COUNTED_SOUND:
             self.audio_tokens += characters // AUDIO_BYTES_PER_TOKEN + 1
         else:
             self.open = True
 
     def _add_file(self, file: FileReference, resolution: Resolution | None) -> None:
-        self.foreign_file = self.foreign_file or is_stored(file.file_uri)
-        if _plain(file.mime_type or "").startswith("image/"):
-            self.image_tokens += self._of_image(resolution)
+        uri = file.file_uri.strip().lower()
+        self.foreign_file = self.foreign_file or not on_the_web(uri)
+        if _plain(file.mime_type or "").startswith("image/") and not any(name in uri for name in FILMS):
+            self._add_image(resolution)
         else:
             self.open = True
+
+    def _add_image(self, resolution: Resolution | None) -> None:
+        tokens = self._of_image(resolution)
+        self.image_tokens += tokens
+        self.dearer_elsewhere += DEAREST_IMAGE - tokens
 
     def _of_image(self, resolution: Resolution | None) -> int:
         if resolution is None or resolution.level is None:
             return self._image_tokens
         return _BY_RESOLUTION.get(resolution.level.upper(), IMAGE_TOKENS_MOST)
-
-
-def is_stored(uri: str) -> bool:
-    """True for files kept at the provider: `files/…`, Google's own address of them, buckets."""
-    lowered = uri.lower()
-    return not lowered.startswith(("http://", "https://")) or _PROVIDER in lowered
 
 
 def _plain(mime_type: str) -> str:

@@ -11,6 +11,7 @@ import binascii
 import msgspec
 
 from farebox.wire.chat.request import Audio, Document, Image, Source, Text, Video
+from farebox.wire.media import FILMS
 
 PDF = "application/pdf"
 _TYPES = {
@@ -20,7 +21,6 @@ _TYPES = {
     "mp3": "audio/mpeg", "wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg", "aac": "audio/aac",
 }  # fmt: skip
 _USUAL = {Image: "image/jpeg", Document: PDF, Audio: "audio/wav", Video: "video/mp4"}
-_FILMS = ("youtube.com/", "youtu.be/")
 
 Medium = Image | Document | Audio | Video
 
@@ -41,7 +41,7 @@ def write_medium(block: Medium) -> dict[str, object]:
     if source.text is not None:
         return {"text": source.text}
     if source.url is not None:
-        kind = source.media_type or _type_of(source.url) or usual
+        kind = source.media_type or _type_of(source.url, type(block)) or usual
         return {"fileData": {"mimeType": kind, "fileUri": source.url}}
     return {"inlineData": {"mimeType": source.media_type or usual, "data": source.base64 or ""}}
 
@@ -57,7 +57,7 @@ def read_inline(part: InlinePart) -> Medium | Text:
 def read_file(part: FilePart) -> Medium:
     """Something at an address."""
     guessed = _type_of(part.file_uri)
-    kind = part.mime_type or guessed or ("video/mp4" if any(name in part.file_uri for name in _FILMS) else PDF)
+    kind = part.mime_type or guessed or ("video/mp4" if any(name in part.file_uri for name in FILMS) else PDF)
     stated = None if part.mime_type == guessed else part.mime_type
     return _of_type(kind.lower())(Source(url=part.file_uri, media_type=stated))
 
@@ -69,8 +69,10 @@ def _of_type(kind: str) -> type[Medium]:
     return Document
 
 
-def _type_of(url: str) -> str | None:
-    return _TYPES.get(url.partition("?")[0].rpartition(".")[2].lower())
+def _type_of(url: str, medium: type[Medium] | None = None) -> str | None:
+    """By its ending. What was bounded as an image is no film because it is called one."""
+    kind = _TYPES.get(url.partition("?")[0].rpartition(".")[2].lower())
+    return None if kind is None or (medium is Image and _of_type(kind) is not Image) else kind
 
 
 def _decoded(text: str) -> str:

@@ -170,6 +170,7 @@ def _bounded(call: Call, wanted: _Body) -> Call | Malformed:
         output_limit=config.max_output_tokens,
         input_bytes=len(call.body) + TEMPLATE_TOKENS + (TOOL_TEMPLATE_TOKENS if tools else 0) - media.payload_bytes,
         media_tokens=media.image_tokens + media.audio_tokens,
+        dearer_elsewhere=media.dearer_elsewhere,
         input_open=is_open,
         input_extra=searches * SEARCH_TOKENS,
         input_rounds=1 if tools <= _BOUNDED_TOOLS else 2,

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import msgspec
 
-from farebox.tariff.estimate import TEXT_ONLY
 from farebox.tariff.meters import Meter
 from farebox.wire.call import (
     ABSENT,
     MAX_LIMIT,
     MAX_MODEL_LENGTH,
+    MEDIA_IN,
     PLAIN_TEXT,
     TEMPLATE_TOKENS,
     TOOL_TEMPLATE_TOKENS,
@@ -124,6 +124,8 @@ def _call(body: bytes, fields: Fields, wanted: _Body, bounded: Bounded) -> Call 
     if isinstance(tier, Malformed):
         return tier
     media = bounded.media
+    if media.foreign_file:
+        return _invalid("input", "Files kept at a provider cannot be referred to here; send them, or a URL of the web.")
     media.long_cache = media.long_cache or _long_cache(wanted)
     calls = _tool_calls(wanted)
     has_tools = bool(wanted.tools)
@@ -154,13 +156,13 @@ _NO_MEDIA = MediaBounds()
 
 def _at_most(media: MediaBounds) -> dict[Meter, int]:
     """Bounds by meter. What is open has none: a document can hold images, a video sound."""
-    bounds = dict(TEXT_ONLY)
-    if not media.long_cache:
-        bounds[Meter.CACHE_WRITE_1H] = 0
+    bounds = dict(PLAIN_TEXT)
+    if media.long_cache:
+        del bounds[Meter.CACHE_WRITE_1H]
     bounds[Meter.INPUT_IMAGE] = bounds[Meter.CACHED_IMAGE] = media.image_tokens
     bounds[Meter.INPUT_AUDIO] = bounds[Meter.CACHED_AUDIO] = media.audio_tokens
     if media.open:
-        for meter in (Meter.INPUT_IMAGE, Meter.CACHED_IMAGE, Meter.INPUT_AUDIO, Meter.CACHED_AUDIO, Meter.INPUT_VIDEO):
+        for meter in MEDIA_IN:
             del bounds[meter]
     return bounds
 
