@@ -16,6 +16,7 @@ import msgspec
 from farebox.wire.call import Fields, Malformed, MalformedCode
 
 _decode_fields = msgspec.json.Decoder(Fields).decode
+_decode_any = msgspec.json.Decoder(float_hook=lambda written: msgspec.Raw(written.encode())).decode
 _encode = msgspec.json.Encoder().encode
 _PATH = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 
@@ -40,6 +41,18 @@ def read_object(body: bytes) -> Fields | Malformed:
     if written != body and _compact(written) != _compact(body) and _repeats_a_name(body, len(fields)):
         return _invalid("A field is given more than once.")
     return fields
+
+
+def read_strictly(body: bytes) -> Fields | Malformed:
+    """The same, where readers of a body may take the first, the last or both of what is named twice at any depth."""
+    fields = read_object(body)
+    if isinstance(fields, Malformed):
+        return fields
+    try:
+        once = _compact(_encode(_decode_any(body))) == _compact(body) or not _repeats_inside(body)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return _invalid("The body is nested too deeply, or holds a number that is too long.")
+    return fields if once else _invalid("A field is given more than once.")
 
 
 def _compact(written: bytes) -> bytes:
@@ -88,6 +101,18 @@ def _repeats_a_name(body: bytes, names: int) -> bool:
     except (RecursionError, ValueError):
         return True
     return outer[0] != names
+
+
+def _repeats_inside(body: bytes) -> bool:
+    """Reached only where something is escaped or repeated."""
+    repeated = False
+
+    def look(pairs: list[tuple[str, object]]) -> None:
+        nonlocal repeated
+        repeated = repeated or len({name for name, _ in pairs}) != len(pairs)
+
+    json.loads(body, object_pairs_hook=look, parse_int=str, parse_float=str, parse_constant=_no_constant)
+    return repeated
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -146,6 +146,53 @@ def test_a_model_may_draw_without_being_asked(path: str, body: Any) -> None:
     assert Meter.OUTPUT_IMAGE not in call_of(path, body).at_most
 
 
+# Tools of the provider, where nobody looks ----------------------------------------------------------
+
+DEAR: dict[str, Any] = {"type": "image_generation"}
+SMUGGLED: list[Any] = [
+    {"input": [{"type": "additional_tools", "role": "developer", "tools": [DEAR]}]},
+    {"input": [{"type": "tool_search_output", "call_id": "c", "tools": [{"type": "mcp", "server_url": "https://x"}]}]},
+    {"input": [{"type": "additional_tools", "tools": [{"type": "namespace", "name": "n", "tools": [DEAR]}]}]},
+    {"input": [{"type": "additional_tools", "tools": {"0": DEAR}}]},
+    {"input": [{"type": "message", "role": "user", "content": "hi", "tools": [{"type": "web_search"}]}]},
+    {"input": "hi", "tools": [{"type": "namespace", "name": "n", "tools": [{"type": "web_search"}]}]},
+    {"input": "hi", "tools": [{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "64g"}}]},
+]
+
+
+@pytest.mark.parametrize("fields", SMUGGLED)
+def test_no_tool_of_the_provider_comes_in_by_another_door(fields: dict[str, Any]) -> None:
+    refusal_of(RESPONSES, {"model": "m"} | fields)
+
+
+def test_tools_the_caller_runs_may_come_in_the_middle() -> None:
+    own: dict[str, Any] = {"type": "function", "name": "f", "parameters": {}}
+    items: list[dict[str, Any]] = [
+        {"type": "additional_tools", "role": "developer", "tools": [own]},
+        {"type": "tool_search_output", "call_id": "c", "tools": [{"type": "namespace", "name": "n", "tools": [own]}]},
+    ]
+    call_of(RESPONSES, {"model": "m", "input": items, "tools": [{"type": "namespace", "name": "n", "tools": [own]}]})
+
+
+# Names written twice --------------------------------------------------------------------------------
+
+TWICE = [
+    '"generationConfig": {"maxOutputTokens": 65536, "maxOutputTokens": 1}',
+    '"generation_config": {"max_output_tokens": 65536, "max_output_tokens": 1}',
+    '"generationConfig": {"max\\u004futputTokens": 65536, "maxOutputTokens": 1}',
+    '"generationConfig": {"temperature": 1e5, "candidateCount": 8, "candidateCount": 1}',
+    '"tools": [{"googleSearch": {}, "googleSearch": null}]',
+    '"tools": [{"google_search": {}, "google_search": null}]',
+    '"contents": {"parts": {"inlineData": {"mimeType": "video/mp4", "mimeType": "image/png", "data": "AA"}}}',
+]
+
+
+@pytest.mark.parametrize("written", TWICE)
+def test_no_name_is_written_twice_at_any_depth_where_either_might_count(written: str) -> None:
+    rest = "" if "contents" in written else ', "contents": [{"parts": [{"text": "hi"}]}]'
+    assert refusal_of(GEMINI, f"{{{written}{rest}}}".encode()).code == "invalid_json"
+
+
 # In another dialect --------------------------------------------------------------------------------
 
 CHANNELS = ("openai", "openai_responses", "anthropic", "gemini")

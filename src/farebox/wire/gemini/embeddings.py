@@ -17,7 +17,7 @@ from farebox.wire.gemini.media import MediaBounds
 from farebox.wire.gemini.parse import Content, as_list
 from farebox.wire.gemini.price_fields import GEMINI_EMBEDDINGS, rows_below
 from farebox.wire.gemini.spelling import in_camel_case
-from farebox.wire.json_object import read_as, read_object
+from farebox.wire.json_object import read_as, read_strictly
 from farebox.wire.price_fields import Treatment, refuse_fields
 
 MAX_REQUESTS = 2048
@@ -44,7 +44,7 @@ _TEXT_ONLY = {meter: 0 for meter in TOKENS if meter is not Meter.INPUT}
 
 def parse(body: bytes, *, at: Address) -> Call | Malformed:
     """Read an embeddings request of at most 32 MB. Never raises."""
-    given = read_object(body)
+    given = read_strictly(body)
     if isinstance(given, Malformed):
         return given
     plain = in_camel_case(body)

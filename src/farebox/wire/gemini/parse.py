@@ -29,7 +29,7 @@ from farebox.wire.gemini.media import MediaBounds, Part
 from farebox.wire.gemini.price_fields import GEMINI, SEARCH_TOKENS, SEARCHES_MOST, rows_below
 from farebox.wire.gemini.signatures import carries_envelope
 from farebox.wire.gemini.spelling import camel, in_camel_case
-from farebox.wire.json_object import read_as, read_object
+from farebox.wire.json_object import read_as, read_object, read_strictly
 from farebox.wire.price_fields import PriceField, Treatment, refuse_fields
 
 STICKY_CHARACTERS = 512
@@ -81,7 +81,7 @@ _NO_CONFIG = _Config()
 
 def parse(body: bytes, *, model: str, stream: bool) -> Call | Malformed:
     """Read a request of at most 32 MB. Never raises."""
-    given = read_object(body)
+    given = read_strictly(body)
     if isinstance(given, Malformed):
         return given
     plain = in_camel_case(body)

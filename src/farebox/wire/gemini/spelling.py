@@ -41,8 +41,10 @@ def in_camel_case(body: bytes) -> bytes | Malformed:
     except _WrittenTwice as twice:
         name = str(twice)
         return Malformed(MalformedCode.INVALID_JSON, f"'{name}' is given in both its spellings.", name)
-    except (msgspec.DecodeError, RecursionError):
-        return Malformed(MalformedCode.INVALID_JSON, "The body is nested too deeply.")
+    except (msgspec.DecodeError, RecursionError, ArithmeticError, ValueError):
+        return Malformed(
+            MalformedCode.INVALID_JSON, "The body is nested too deeply, or holds a number that is too long."
+        )
 
 
 def camel(name: str) -> str:

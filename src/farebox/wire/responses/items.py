@@ -30,6 +30,13 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     prompt_cache_breakpoint: CacheMark | None = None
 
 
+class InnerTool(msgspec.Struct, frozen=True, gc=False):
+    """A tool offered anywhere but in `tools` itself: in a namespace, or in an item."""
+
+    type: str = ""
+    tools: list[InnerTool] | None = None
+
+
 class Item(msgspec.Struct, frozen=True, gc=False):
     """One input item. Without a type it is a message, or a reference if it has nothing but an id."""
 
@@ -39,6 +46,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     content: msgspec.Raw = ABSENT
     output: msgspec.Raw = ABSENT
     encrypted_content: msgspec.Raw = ABSENT
+    tools: msgspec.Raw = ABSENT
 
     @property
     def kind(self) -> str:
@@ -59,6 +67,8 @@ _TEXT_ITEMS = frozenset(
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text"})
 _IMAGE_PARTS = frozenset({"input_image", "computer_screenshot"})
 
+_INNER = frozenset({"function", "custom", "namespace"})
+_inner_tools = msgspec.json.Decoder(list[InnerTool])
 _parts = msgspec.json.Decoder(list[Part])
 _part = msgspec.json.Decoder(Part)
 _item = msgspec.json.Decoder(Item)
@@ -107,10 +117,25 @@ def is_spent(written: msgspec.Raw) -> bool:
     return isinstance(item, Item) and item.kind == "reasoning" and not is_present(item.encrypted_content)
 
 
+def runs_elsewhere(tools: list[InnerTool]) -> bool:
+    """Whether any of them, or of those inside them, runs anywhere but at the caller's: such a tool has a price."""
+    waiting = list(tools)
+    while waiting:
+        tool = waiting.pop()
+        if tool.type not in _INNER:
+            return True
+        waiting.extend(tool.tools or ())
+    return False
+
+
 def _add(item: Item, bounded: Bounded, path: str, *, heading: bool) -> Malformed | None:
     kind = item.kind
     if kind == "item_reference":
         return _invalid(path, "There is no stored item of this id in your account.")
+    if is_present(item.tools) and kind != "mcp_list_tools":
+        tools = read_as(item.tools, _inner_tools)
+        if isinstance(tools, Malformed) or runs_elsewhere(tools):
+            return _invalid(path, "Only tools you run yourself can be added in the middle of a conversation here.")
     if kind not in _TEXT_ITEMS:
         bounded.media.open = True
     if kind == "image_generation_call":

@@ -29,7 +29,7 @@ from farebox.wire.call import (
 from farebox.wire.json_object import read_as, read_object
 from farebox.wire.media import CacheMark, MediaBounds, is_long
 from farebox.wire.price_fields import Treatment, read_service_tier, refuse_fields, refused_names
-from farebox.wire.responses.items import STICKY_CHARACTERS, Bounded, bound_items
+from farebox.wire.responses.items import STICKY_CHARACTERS, Bounded, InnerTool, bound_items, runs_elsewhere
 from farebox.wire.responses.price_fields import DEFAULT_TOOL_CALLS, MAX_TOOL_CALLS, RESPONSES, row_of
 
 _Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
@@ -40,10 +40,13 @@ class _Tool(msgspec.Struct, frozen=True, gc=False):
     search_context_size: str | None = None
     container: msgspec.Raw = ABSENT
     environment: msgspec.Raw = ABSENT
+    tools: list[InnerTool] | None = None
+    """Of a namespace."""
 
 
 class _Container(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
+    memory_limit: str | None = None
     file_ids: list[str] | None = None
 
 
@@ -103,20 +106,29 @@ def _refuse(fields: Fields, wanted: _Body) -> Malformed | None:
         if row is None or row.treatment is Treatment.REFUSED:
             why = "their price is not known" if row is None else row.how
             return _invalid(f"tools[{place}]", f"Tools of type {tool.type[:64]!r} are not available here: {why}.")
+        if runs_elsewhere(tool.tools or []):
+            return _invalid(f"tools[{place}]", "A namespace may only hold tools you run yourself here.")
         if not _is_fresh(tool):
-            return _invalid(f"tools[{place}]", "Containers of the provider are not available here.")
+            return _invalid(
+                f"tools[{place}]", "Containers are available here of type 'auto' alone, without files and of 1g."
+            )
     return None
 
 
 def _is_fresh(tool: _Tool) -> bool:
-    """Whether a tool runs at the caller's, or in a container of its own without files."""
+    """Whether a tool runs at the caller's, or in a container of its own, without files and of the usual size.
+
+    Larger containers have prices of their own.
+    """
     if tool.type.startswith("shell"):
         where = read_as(tool.environment, _container) if is_present(tool.environment) else _Container("local")
         return isinstance(where, _Container) and where.type == "local"
     if not is_present(tool.container):
         return not tool.type.startswith("code_interpreter")
     container = read_as(tool.container, _container)
-    return isinstance(container, _Container) and container.type == "auto" and not container.file_ids
+    if not isinstance(container, _Container) or container.type != "auto" or container.file_ids:
+        return False
+    return container.memory_limit in (None, "1g")
 
 
 def _call(body: bytes, fields: Fields, wanted: _Body, bounded: Bounded) -> Call | Malformed:
