@@ -124,7 +124,7 @@ class Files:
         self._receiver = receiver
         self._sql = statements.load("files")
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._given_up: dict[Place, Draft] = {}
+        self._given_up: dict[Place, Draft | None] = {}
         """Uploads that came to nothing and are not cleared away yet."""
 
     async def prepare(self) -> None:
@@ -144,13 +144,30 @@ class Files:
         async with turns:
             room = await self._room(account_id, tier)
             place = Place(account_id, "file-" + new_id("file").removeprefix("file_"))
-            await self._run("begin_file", *place, self._receiver.boot)
-            upload = Upload(room, await self._draft(place), lambda new: self._keep(place, upload, new))
+            upload = Upload(room, await self._begun(place), lambda new: self._keep(place, upload, new))
             try:
                 yield upload
             finally:
                 if not upload.kept:
                     await self._give_up(place, upload.draft)
+
+    async def _begun(self, place: Place) -> Draft:
+        """The row and the draft of an upload. Who is cancelled meanwhile still waits, to know what to clear away."""
+        beginning = asyncio.ensure_future(self._begin(place))
+        try:
+            return await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            with suppress(LedgerUnavailable, BlobsUnavailable):
+                await self._give_up(place, await beginning)
+            raise
+
+    async def _begin(self, place: Place) -> Draft:
+        try:
+            await self._run("begin_file", *place, self._receiver.boot)
+            return await self._blobs.draft(place.blob)
+        except (LedgerUnavailable, BlobsUnavailable):
+            await self._give_up(place, None)
+            raise
 
     async def _room(self, account_id: str, tier: Tier) -> Room:
         await self._run("expire_files", account_id)
@@ -159,14 +176,6 @@ class Files:
         most = tier.max_storage_bytes
         left = None if most is None else max(most - used, 0)
         return Room(tier.max_file_bytes, most, 0 if count >= MOST_FILES else left)
-
-    async def _draft(self, place: Place) -> Draft:
-        try:
-            return await self._blobs.draft(place.blob)
-        except BaseException:
-            with suppress(LedgerUnavailable):
-                await self._run("abandon_file", *place)
-            raise
 
     async def _keep(self, place: Place, upload: Upload, new: NewFile) -> StoredFile | FileRefusal:
         """Make what has arrived a file, if there is room for it, in one transaction."""
@@ -186,15 +195,16 @@ class Files:
             raise LedgerUnavailable("the database does not answer") from error
         return _file(row)
 
-    async def _give_up(self, place: Place, draft: Draft) -> None:
+    async def _give_up(self, place: Place, draft: Draft | None) -> None:
         """Clear away what is not to be kept; what cannot be done now, the sweep does."""
         self._given_up[place] = draft
         with suppress(LedgerUnavailable, BlobsUnavailable):
             await self._clear_draft(place, draft)
 
-    async def _clear_draft(self, place: Place, draft: Draft) -> None:
+    async def _clear_draft(self, place: Place, draft: Draft | None) -> None:
         if await self._row("abandon_file", *place) is not None or await self.get(*place) is None:
-            await draft.discard()
+            if draft is not None:
+                await draft.discard()
             await self._run("forget_file", *place)
         # Otherwise it was kept: the commit was done and not heard of.
         self._given_up.pop(place, None)
