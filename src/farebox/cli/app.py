@@ -35,6 +35,7 @@ PLACES = {
     "key": Place("key", "API keys: what customers call with, and what each may do.", _SELL),
     "credit": Place("credit", "Credits: give, correct, look through.", _SELL),
     "budget": Place("budget", "Budgets of accounts: warn or block.", _SELL),
+    "file": Place("file", "Files that customers uploaded.", _SELL),
     "tier": Place("tier", "Tiers: priority and limits of accounts.", _SELL),
     "channel": Place("channel", "Channels to providers: where requests go.", _BUY),
     "price": Place("price", "Models and their prices: import, compare, export.", _BUY),
