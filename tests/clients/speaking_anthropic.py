@@ -40,6 +40,7 @@ def chat(client: anthropic.Anthropic) -> dict[str, Any]:
         "usage": answer.usage.model_dump(),
         "charged": raw.headers.get("x-credits-charged"),
         "request_id": raw.headers.get("x-request-id"),
+        "own_request_id": answer._request_id,
     }
 
 

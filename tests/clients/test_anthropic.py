@@ -26,6 +26,7 @@ def test_a_message_is_answered_and_charged(told: Told, situations: Situations) -
     chat = told["chat"]
     assert chat["text"]
     assert (chat["model"], chat["stop_reason"]) == ("claude-3-5-sonnet-20241022", "end_turn")
+    assert chat["own_request_id"] == chat["request_id"]
     receipt = situations.gateway.receipt(situations.customer("good"), chat["request_id"])
     assert receipt["charged"] == chat["charged"]
     assert (

@@ -18,7 +18,7 @@ import structlog
 
 from farebox.admission.refusals import Refusal, RefusalCode
 from farebox.edge.connection import Connection, LiveStreams
-from farebox.edge.errors import INTERNAL, render_internal
+from farebox.edge.errors import INTERNAL, error_event, render_internal
 from farebox.edge.exchange import ClientGone, Exchange
 from farebox.edge.headers import PREFLIGHT, Wishes, client_address, cors_lines, read_headers, secret_in
 from farebox.edge.replies import JSON, Download, Response, refused, respond
@@ -91,9 +91,12 @@ class EdgeApp:
         exchange.base = b"x-request-id: %b\r\n" % request_id.encode()
         if wishes.origin:
             exchange.base += cors_lines(wishes.origin, self._cors)
+        if wishes.speaks == "anthropic":
+            exchange.base += b"request-id: %b\r\n" % request_id.encode()  # where Anthropic's clients look for it
         trace = Trace(request_id, exchange.path)
         connection = Connection(exchange, self.live)
         status, code = 200, "ok"
+        dialect: Dialect | None = None
         try:
             dialect = dialect_at(exchange.path) if exchange.method == "POST" else None
             if dialect is None:
@@ -109,11 +112,12 @@ class EdgeApp:
             status, code = CLIENT_LEFT, "client_left"
         except asyncio.CancelledError:
             # At shutdown, when a request has had its time. The task ends here all the same.
-            status, code = await _break_off(exchange, connection, refused(SHUTTING_DOWN, None)), "shutting_down"
+            response = refused(SHUTTING_DOWN, None, dialect=dialect)
+            status, code = await _break_off(exchange, connection, response, dialect), "shutting_down"
         except Exception as error:
             log.error("request failed", request_id=request_id, error=type(error).__name__, exc_info=error)
-            response = Response(INTERNAL.status, JSON, render_internal(request_id))
-            status, code = await _break_off(exchange, connection, response), "internal_error"
+            response = Response(INTERNAL.status, JSON, render_internal(request_id, dialect))
+            status, code = await _break_off(exchange, connection, response, dialect), "internal_error"
         finally:
             connection.forget()
             exchange.close()
@@ -174,12 +178,12 @@ class EdgeApp:
         return respond(reply, dialect, top_up_url=self._terms.top_up_url)
 
 
-async def _break_off(exchange: Exchange, connection: Connection, response: Response) -> int:
+async def _break_off(exchange: Exchange, connection: Connection, response: Response, dialect: Dialect | None) -> int:
     """Say that there will be no answer, or no rest of it; the status for the log."""
     if not exchange.started:
         await exchange.respond(*response)
-    elif not (exchange.ended or exchange.sized):
-        await connection.write(b"data: " + response.body + b"\n\n")
+    elif connection.speaks_events and not (exchange.ended or exchange.sized):
+        await connection.write(error_event(response.body, dialect))
         await connection.end()
     return response.status
 

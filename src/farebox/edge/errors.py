@@ -69,6 +69,7 @@ STATUSES: Mapping[RefusalCode, Row] = {
 INTERNAL = Row(500, "internal_error")
 NO_RETRY = b"x-should-retry: false\r\n"
 
+_NAME_THEIR_ERRORS = frozenset({"anthropic", "openai_responses"})
 _PASSED_ON_TYPES = {404: "not_found_error", 409: "conflict_error", 422: "validation_error"}
 
 
@@ -98,13 +99,20 @@ def render_passed_on(status: int, error: UpstreamError, dialect: Dialect) -> byt
     return dialect.render_error(kind, code, error.message, param=error.param)
 
 
-def render_internal(request_id: str) -> bytes:
+def render_internal(request_id: str, dialect: Dialect | None = None) -> bytes:
     """What a mistake of ours looks like from outside: an id to ask about, and nothing else."""
     message = (
         f"Something went wrong here. Please tell the operator the request id {request_id}; "
         "if anything was charged, its receipt says so."
     )
-    return openai_errors.render(INTERNAL.type, "internal_error", message)
+    render = openai_errors.render if dialect is None else dialect.render_error
+    return render(INTERNAL.type, "internal_error", message)
+
+
+def error_event(body: bytes, dialect: Dialect | None) -> bytes:
+    """An error body as the last event of a stream that is broken off; clients of some dialects look at its name."""
+    name = b"event: error\n" if dialect is not None and dialect.name in _NAME_THEIR_ERRORS else b""
+    return name + b"data: " + body + b"\n\n"
 
 
 def retry_lines(refusal: Refusal) -> bytes:
