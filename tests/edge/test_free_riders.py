@@ -10,6 +10,7 @@ from tests.support import gemini_answers, openai_answers
 from tests.support.gateway import Gateway, chat
 from tests.support.gemini_answers import gemini_answer
 from tests.support.openai_answers import chat_answer
+from tests.support.responses_answers import response_answer
 from tests.support.scripted_upstream import ScriptedUpstream
 from tests.support.shop import INPUT, OUTPUT, UPSTREAM_NAMES, Shop, remove_channel
 
@@ -93,3 +94,18 @@ def test_images_nobody_asked_for_cost_what_the_provider_says(google: Shop) -> No
     assert google.gateway.post("/v1/chat/completions", customer, body).status == 200
     charge = google.charge(customer)
     assert (charge.amount, charge.flags) == (12 * INPUT + 1_290 * OUTPUT, [])
+
+
+def test_the_next_turn_of_a_conversation_goes_where_it_can_be_said(shop: Shop) -> None:
+    """The channel of the turn before speaks another dialect, which has no word for this turn's tool."""
+    customer = shop.customer()
+    shop.upstream.play(chat_answer(text="hi"))
+    first = shop.gateway.post("/v1/responses", customer, {"model": "words", "input": "hi"})
+    with ScriptedUpstream() as native:
+        channel = shop.gateway.channel(native.base_url, models=UPSTREAM_NAMES, dialect="openai_responses")
+        native.play(response_answer(text="done"))
+        tool = {"type": "local_shell"}
+        turn = {"model": "words", "input": "list", "previous_response_id": first.json["id"], "tools": [tool]}
+        answer = shop.gateway.post("/v1/responses", customer, turn)
+        remove_channel(shop.gateway, channel)
+    assert (answer.status, native.seen[0].json()["tools"]) == (200, [tool])

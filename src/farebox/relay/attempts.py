@@ -108,7 +108,7 @@ class Upstreams:
 
         def claim() -> Lease | NoneAvailable | Busy:
             now = self._loop.time()
-            before = self._where_before(job, offers, now)
+            before = self._where_before(job, (*first, *others), now)
             if before is not None:
                 return before
             slot = self._pool.pick(first, sticky=sticky, now=now, exclude=job.exclude)
@@ -130,7 +130,7 @@ class Upstreams:
     def _where_before(self, job: Job, offers: tuple[str, ...], now: float) -> Lease | Busy | None:
         """The place that answered the conversation's last turn: its prompt cache is there, and what it sealed.
 
-        Only a call that brings sealed reasoning waits for it.
+        Only a call that brings sealed reasoning waits for it. `offers` are those that can take this call.
         """
         call = job.prepared.call
         if call.turn is None or call.turn.place is None or call.turn.place[0] not in offers:
