@@ -7,10 +7,13 @@ on (limit, usage of the stream) is written last, so that no override can undo it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from farebox.wire.call import PLAIN_BODY, Call, ChannelBody, Fields, raw
 
+_LIMITS = ("max_tokens", "max_completion_tokens")
 _TRUE = msgspec.Raw(b"true")
 _USAGE_ONLY = msgspec.Raw(b'{"include_usage":true}')
 _decode_fields = msgspec.json.Decoder(Fields).decode
@@ -21,7 +24,7 @@ def forward(
     call: Call, *, upstream_model: str, output_limit: int | None = None, channel: ChannelBody = PLAIN_BODY
 ) -> bytes:
     """The body for a channel. `output_limit` is the held output per choice in tokens; None leaves it alone."""
-    changes: Fields = dict(channel.overrides)
+    changes = _within(call, channel.overrides)
     if upstream_model != call.model:
         changes["model"] = raw(upstream_model)
     if channel.safety_identifier is not None:
@@ -33,6 +36,15 @@ def forward(
     if not changes:
         return call.body
     return _encode(call.fields | changes)
+
+
+def _within(call: Call, overrides: Mapping[str, msgspec.Raw]) -> Fields:
+    """What the operator sets, as far as the hold covers it: no more, nor longer, answers than were asked for."""
+    changes = {name: value for name, value in overrides.items() if name != "n"}
+    for name in _LIMITS:
+        if name in changes and call.output_limit is not None:
+            changes[name] = raw(min(call.output_limit, msgspec.json.decode(changes[name], type=int)))
+    return changes
 
 
 def _clamp(call: Call, output_limit: int, limit_field: str, changes: Fields) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from farebox.tariff.meters import Meter
-from farebox.wire.call import MEDIA_IN, Call, Malformed
+from farebox.wire.call import MEDIA_IN, Call, ChannelBody, Malformed, raw
 from farebox.wire.dialect import Dialect, dialect_at
 from farebox.wire.passage import objection_to, passage_between
 
@@ -219,6 +219,14 @@ def test_what_was_bounded_as_an_image_does_not_become_a_film_by_its_name() -> No
 def test_nothing_but_the_web_is_referred_to_in_another_dialect(url: str) -> None:
     call = call_of(CHAT, chat(image(url)))
     assert all(objection_to(dialect_of(CHAT), call, frozenset({channel})) is not None for channel in CHANNELS[1:])
+
+
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
+def test_no_override_asks_for_more_than_the_caller_did(limit: str) -> None:
+    call = call_of(CHAT, chat({"type": "text", "text": "hi"}, max_tokens=5))
+    channel = ChannelBody(overrides={limit: raw(99_999), "n": raw(8)})
+    sent = json.loads(dialect_of(CHAT).forward(call, upstream_model="m", channel=channel))
+    assert (sent[limit], sent["max_tokens"], sent.get("n", 1)) == (5, 5, 1)
 
 
 # What is kept at a provider -------------------------------------------------------------------------
