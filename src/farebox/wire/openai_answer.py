@@ -12,8 +12,9 @@ import msgspec
 
 from farebox.tariff.meters import Usage
 from farebox.wire.call import ABSENT, Call, is_present
-from farebox.wire.openai_chunks import read_chunk, renamed, usage_in
+from farebox.wire.openai_chunks import read_chunk, usage_in
 from farebox.wire.output import OutputText
+from farebox.wire.payloads import UNREADABLE, with_name
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -40,7 +41,6 @@ class _Vectors(msgspec.Struct, gc=False):
 
 
 _read_vectors = msgspec.json.Decoder(_Vectors).decode
-_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_chat(body: bytes, call: Call) -> Answer | None:
@@ -65,7 +65,7 @@ def read_embeddings(body: bytes, call: Call) -> Answer | None:
     """Read an embeddings answer; the vectors are not looked at. None if it is an error or something else."""
     try:
         read = _read_vectors(body)
-    except _ERRORS:
+    except UNREADABLE:
         return None
     if is_present(read.error) or bytes(memoryview(read.data)[:2]) in (b"", b"nu", b"[]"):
         return None
@@ -76,14 +76,3 @@ def read_embeddings(body: bytes, call: Call) -> Answer | None:
         service_tier=None,
         output=OutputText(),
     )
-
-
-def with_name(body: bytes, upstream_model: str | None, model: str) -> bytes:
-    """The body under the name asked for: replaced in place, written anew only if it stands more than once."""
-    if upstream_model is None or upstream_model == model:
-        return body
-    old = b'"model":' + msgspec.json.encode(upstream_model)
-    for spelled in (old, old.replace(b":", b": ", 1)):
-        if body.count(b'"model"') == 1 == body.count(spelled):
-            return body.replace(spelled, b'"model":' + msgspec.json.encode(model))
-    return renamed(body, model)

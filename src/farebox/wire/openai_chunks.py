@@ -11,12 +11,14 @@ from typing import Any, cast
 
 import msgspec
 
-from farebox.tariff.meters import Meter, Usage, input_tokens, output_tokens
 from farebox.wire.call import ABSENT, Fields, is_present, raw
+from farebox.wire.json_text import but, read_dict, strings_in
+from farebox.wire.payloads import UNREADABLE, changed
 
 DONE = b"[DONE]"
 DONE_EVENT = b"data: [DONE]\n\n"
 EMPTY_DELTA: Mapping[str, object] = {"delta": {}, "logprobs": None}
+_OUTPUT = but({"role", "type", "id", "signature"})
 
 
 class Function(msgspec.Struct, gc=False):
@@ -85,7 +87,6 @@ class _Choices(msgspec.Struct, gc=False):
 
 _read_choices = msgspec.json.Decoder(_Choices).decode
 _read_chunk = msgspec.json.Decoder(Chunk).decode
-_read_any = msgspec.json.Decoder(float_hook=str).decode
 _read_head = msgspec.json.Decoder(_Head).decode
 _read_fields = msgspec.json.Decoder(Fields).decode
 _encode = msgspec.json.Encoder().encode
@@ -97,7 +98,7 @@ def read_chunk(payload: bytes) -> Chunk | None:
         return _read_chunk(payload)
     except msgspec.ValidationError:
         return _read_leniently(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 
@@ -123,12 +124,12 @@ def is_error(payload: bytes, chunk: Chunk | None, event_name: bytes | None) -> b
 
 def renamed(payload: bytes, model: str) -> bytes:
     """The payload with `model` set, all other fields as written. Not JSON: unchanged."""
-    return _changed(payload, {"model": raw(model)}, without=())
+    return changed(payload, {"model": raw(model)})
 
 
 def without_usage(payload: bytes) -> bytes:
     """The payload without its usage, for clients that did not ask for it."""
-    return _changed(payload, {}, without=("usage",))
+    return changed(payload, {}, without=("usage",))
 
 
 def finish_chunk(
@@ -144,35 +145,10 @@ def usage_chunk(first: bytes, *, model: str, usage: Mapping[str, object]) -> byt
     return _encode(_likeness(first, model) | {"choices": [], "usage": usage})
 
 
-def usage_shown(reported: msgspec.Raw | None, counted: Usage | None, charge: str | None) -> dict[str, object]:
-    """The usage object a client sees: as reported or as counted, with the charge in credits as `cost`."""
-    shown: dict[str, object] = {}
-    if counted is not None or reported is None:
-        tokens = counted or Usage({})
-        prompt, completion = input_tokens(tokens), output_tokens(tokens)
-        shown |= {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-        if Meter.REASONING in tokens:
-            shown["completion_tokens_details"] = {"reasoning_tokens": tokens[Meter.REASONING]}
-    else:
-        shown |= _fields_of(reported)
-    shown.pop("cost_details", None)  # what the provider bills us is not the customer's charge
-    shown.pop("cost", None)
-    if charge is not None:
-        shown["cost"] = charge
-    return shown
-
-
-def _fields_of(reported: msgspec.Raw) -> Fields:
-    try:
-        return _read_fields(reported)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-
-
 def _likeness(first: bytes, model: str) -> dict[str, object]:
     try:
         head = _read_head(first)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         head = _Head()
     shape: dict[str, object] = {"id": head.id, "object": head.object, "created": head.created}
     shape["model"] = model
@@ -183,25 +159,11 @@ def _likeness(first: bytes, model: str) -> dict[str, object]:
     return shape
 
 
-def _changed(payload: bytes, changes: Fields, *, without: tuple[str, ...]) -> bytes:
-    try:
-        fields = _read_fields(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return payload
-    for name in without:
-        fields.pop(name, None)
-    return _encode(fields | changes)
-
-
 def _read_leniently(payload: bytes) -> Chunk | None:
     """A chunk whose fields have types we did not expect: keep what can be used, count all its text."""
-    try:
-        value = _read_any(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    fields = read_dict(payload)
+    if fields is None:
         return None
-    if not isinstance(value, dict):
-        return None
-    fields = cast(dict[str, Any], value)
     listed: Any = fields.get("choices")
     choices = [_lenient_choice(item) for item in cast(list[Any], listed)] if isinstance(listed, list) else None
     named = {name: fields[name] for name in ("model", "service_tier") if isinstance(fields.get(name), str)}
@@ -220,25 +182,12 @@ def _lenient_choice(item: Any) -> Choice:
     index, reason = fields.get("index"), fields.get("finish_reason")
     return Choice(
         index=index if type(index) is int else 0,
-        delta=Delta(content=_all_text(fields["delta"])) if "delta" in fields else None,
-        message=Delta(content=_all_text(fields["message"])) if "message" in fields else None,
+        delta=Delta(content=_text_in(fields["delta"])) if "delta" in fields else None,
+        message=Delta(content=_text_in(fields["message"])) if "message" in fields else None,
         finish_reason=reason if isinstance(reason, str) else None,
     )
 
 
-def _all_text(root: Any) -> str:
-    """Every string below `root` except the role, joined."""
-    texts: list[str] = []
-    waiting: list[Any] = [root]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            texts.append(value)
-        elif isinstance(value, list):
-            waiting.extend(cast(list[Any], value))
-        elif isinstance(value, dict):
-            waiting.extend([below for name, below in cast(dict[str, Any], value).items() if name not in _NOT_OUTPUT])
-    return "".join(texts)
-
-
-_NOT_OUTPUT = frozenset({"role", "type", "id", "signature"})
+def _text_in(piece: Any) -> str:
+    """Every string of a piece except what names it, joined."""
+    return "".join(strings_in(piece, _OUTPUT))

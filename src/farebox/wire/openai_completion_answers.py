@@ -10,11 +10,12 @@ from __future__ import annotations
 import msgspec
 
 from farebox.wire.call import ABSENT, Call, is_present
-from farebox.wire.openai_answer import Answer, with_name
+from farebox.wire.openai_answer import Answer
 from farebox.wire.openai_chunks import Chunk, finish_chunk
 from farebox.wire.openai_completions import echoed
 from farebox.wire.openai_stream import StreamMeter
 from farebox.wire.output import OutputText
+from farebox.wire.payloads import UNREADABLE, with_name
 
 EMPTY_PIECE = {"text": "", "logprobs": None}
 """What a choice holds that only ends."""
@@ -35,7 +36,6 @@ class _Body(msgspec.Struct, gc=False):
 
 
 _read = msgspec.json.Decoder(_Body).decode
-_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class CompletionMeter(StreamMeter):
@@ -50,7 +50,7 @@ class CompletionMeter(StreamMeter):
     def _meter(self, chunk: Chunk, payload: bytes) -> msgspec.Raw | None:
         try:
             choices = _read(payload).choices
-        except _ERRORS:
+        except UNREADABLE:
             choices = []
         for choice in choices:
             self.output.add(without_echo(choice.text or "", choice.index, self._echoed))
@@ -64,7 +64,7 @@ def read_answer(body: bytes, call: Call) -> Answer | None:
     """Read a text completion; None if it is an error or none."""
     try:
         read = _read(body)
-    except _ERRORS:
+    except UNREADABLE:
         return None
     if not read.choices or is_present(read.error):
         return None

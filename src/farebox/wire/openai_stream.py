@@ -14,6 +14,7 @@ import msgspec
 from farebox.tariff.meters import Usage
 from farebox.wire import openai_errors
 from farebox.wire.call import ABSENT
+from farebox.wire.openai_chat_speech.usage import usage_written
 from farebox.wire.openai_chunks import (
     DONE,
     DONE_EVENT,
@@ -24,11 +25,11 @@ from farebox.wire.openai_chunks import (
     renamed,
     usage_chunk,
     usage_in,
-    usage_shown,
     without_usage,
 )
 from farebox.wire.output import OutputText
 from farebox.wire.passing import MAX_WITHHELD_BYTES, EndlessEnding
+from farebox.wire.payloads import on_a_line, usage_shown
 from farebox.wire.sse import SseSplitter
 
 
@@ -188,7 +189,7 @@ class StreamMeter:
     def _usage_event(self, charge: str | None, counted: Usage | None) -> bytes:
         if not self._wants_usage:
             return b""
-        shown = usage_shown(self.usage, counted, charge)
+        shown = usage_shown(self.usage, counted, charge, written=usage_written)
         return _event(usage_chunk(self._first, model=self._model, usage=shown))
 
     def _hold(self, payload: bytes) -> bytes:
@@ -203,5 +204,4 @@ class StreamMeter:
 
 
 def _event(payload: bytes) -> bytes:
-    """One event on one line: a line end in JSON is white space, and would end the field here."""
-    return b"data: " + payload.replace(b"\n", b" ") + b"\n\n"
+    return b"data: " + on_a_line(payload) + b"\n\n"

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-
-from farebox.wire.anthropic.events import STOP_REASONS, Block, is_search, read_message, renamed, tier_in
+from farebox.wire.anthropic.events import STOP_REASONS, Block, is_search, read_message, tier_in
 from farebox.wire.call import Call, is_present
 from farebox.wire.openai_answer import Answer
 from farebox.wire.output import OutputText
+from farebox.wire.payloads import with_name
 
 
 def read_answer(body: bytes, call: Call) -> Answer | None:
@@ -30,17 +29,6 @@ def read_answer(body: bytes, call: Call) -> Answer | None:
         service_tier=None if usage is None else tier_in(usage),
         output=_output_of(read.content or ()),
     )
-
-
-def with_name(body: bytes, upstream_model: str | None, model: str) -> bytes:
-    """Replace the name in place; written anew only if it stands in more than one place."""
-    if upstream_model is None or upstream_model == model:
-        return body
-    old = b'"model":' + msgspec.json.encode(upstream_model)
-    for spelled in (old, old.replace(b":", b": ", 1)):
-        if body.count(b'"model"') == 1 == body.count(spelled):
-            return body.replace(spelled, b'"model":' + msgspec.json.encode(model))
-    return renamed(body, model)
 
 
 def _output_of(blocks: Iterable[Block]) -> OutputText:

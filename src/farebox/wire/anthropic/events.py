@@ -12,6 +12,8 @@ import msgspec
 
 from farebox.tariff.meters import Meter, Usage, input_tokens, output_tokens
 from farebox.wire.call import ABSENT, Fields, raw
+from farebox.wire.json_text import but, read_dict, strings_in
+from farebox.wire.payloads import UNREADABLE, changed, on_a_line
 
 STOP_REASONS = {
     "end_turn": "stop",
@@ -35,6 +37,7 @@ OUR_REASONS = {
 """The other way round."""
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+_OUTPUT = but({"type", "signature", "stop_reason", "stop_sequence", "id"})
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
@@ -94,11 +97,9 @@ class _ServedTier(msgspec.Struct, gc=False):
 
 _read_event = msgspec.json.Decoder(StreamEvent).decode
 _read_message = msgspec.json.Decoder(Message).decode
-_read_any = msgspec.json.Decoder(float_hook=str).decode
 _read_fields = msgspec.json.Decoder(Fields).decode
 _read_tier = msgspec.json.Decoder(_ServedTier).decode
 _encode = msgspec.json.Encoder().encode
-ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_event(payload: bytes) -> StreamEvent | None:
@@ -107,7 +108,7 @@ def read_event(payload: bytes) -> StreamEvent | None:
         return _read_event(payload)
     except msgspec.ValidationError:
         return _read_leniently(payload)
-    except ERRORS:
+    except UNREADABLE:
         return None
 
 
@@ -115,7 +116,7 @@ def read_message(body: bytes) -> Message | None:
     """A whole answer; None if it is none, or an error."""
     try:
         message = _read_message(body)
-    except ERRORS:
+    except UNREADABLE:
         return None
     return message if message.content is not None and message.type != "error" else None
 
@@ -134,13 +135,13 @@ def tier_in(usage: msgspec.Raw) -> str | None:
     """The tier that served, if the usage says."""
     try:
         return _read_tier(usage).service_tier
-    except ERRORS:
+    except UNREADABLE:
         return None
 
 
 def event(name: str, payload: bytes) -> bytes:
-    """One event on two lines: a line end in JSON is white space, and would end the field here."""
-    return b"event: " + name.encode() + b"\ndata: " + payload.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n\n"
+    """One event on two lines."""
+    return b"event: " + name.encode() + b"\ndata: " + on_a_line(payload) + b"\n\n"
 
 
 def written(name: str, **fields: object) -> bytes:
@@ -171,72 +172,29 @@ def started_as(payload: bytes, model: str) -> bytes:
     )
 
 
-def renamed(body: bytes, model: str) -> bytes:
-    """A whole answer with the name asked for."""
-    return _encode(_read_fields(body) | {"model": raw(model)})
-
-
 def ending(payload: bytes, usage: dict[str, object]) -> bytes:
     """A `message_delta` with another usage, all other fields as written."""
-    return event("message_delta", _encode(_read_fields(payload) | {"usage": raw(usage)}))
+    return event("message_delta", changed(payload, {"usage": usage}))
 
 
-def usage_shown(reported: msgspec.Raw | None, counted: Usage | None, charge: str | None) -> dict[str, object]:
-    """The usage object a client sees: as reported or as counted, with the charge in credits as `cost`."""
-    shown: dict[str, object] = {}
-    if counted is not None or reported is None:
-        tokens = counted or Usage({})
-        shown |= {"input_tokens": input_tokens(tokens), "output_tokens": output_tokens(tokens)}
-        if Meter.REASONING in tokens:
-            shown["output_tokens_details"] = {"thinking_tokens": tokens[Meter.REASONING]}
-    else:
-        shown |= _fields_of(reported)
-    shown.pop("cost_details", None)  # what the provider bills us is not the customer's charge
-    shown.pop("cost", None)
-    if charge is not None:
-        shown["cost"] = charge
-    return shown
-
-
-def _fields_of(reported: msgspec.Raw) -> Fields:
-    try:
-        return _read_fields(reported)
-    except ERRORS:
-        return {}
+def usage_counted(usage: Usage) -> dict[str, object]:
+    """A usage object of what we counted ourselves, where the provider's was not believed."""
+    written: dict[str, object] = {"input_tokens": input_tokens(usage), "output_tokens": output_tokens(usage)}
+    if Meter.REASONING in usage:
+        written["output_tokens_details"] = {"thinking_tokens": usage[Meter.REASONING]}
+    return written
 
 
 def _read_leniently(payload: bytes) -> StreamEvent | None:
     """An event whose fields have types we did not expect: keep what can be used, count all its text."""
-    try:
-        value = _read_any(payload)
-    except ERRORS:
+    fields = read_dict(payload)
+    if fields is None:
         return None
-    if not isinstance(value, dict):
-        return None
-    fields = cast(dict[str, Any], value)
     kind, index, delta = fields.get("type"), fields.get("index"), fields.get("delta")
     reason = cast(dict[str, Any], delta).get("stop_reason") if isinstance(delta, dict) else None
     return StreamEvent(
         type=kind if isinstance(kind, str) else "",
         index=index if type(index) is int else 0,
-        delta=Delta(text=_all_text(delta), stop_reason=reason if isinstance(reason, str) else None),
+        delta=Delta(text="".join(strings_in(delta, _OUTPUT)), stop_reason=reason if isinstance(reason, str) else None),
         usage=Stated() if fields.get("usage") is not None else None,
     )
-
-
-def _all_text(root: Any) -> str:
-    """Every string of a piece except what names it, joined."""
-    texts: list[str] = []
-    waiting: list[Any] = [root]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            texts.append(value)
-        elif isinstance(value, list):
-            waiting.extend(cast(list[Any], value))
-        elif isinstance(value, dict):
-            waiting.extend([below for name, below in cast(dict[str, Any], value).items() if name not in _NOT_OUTPUT])
-    return "".join(texts)
-
-
-_NOT_OUTPUT = frozenset({"type", "signature", "stop_reason", "stop_sequence", "id"})

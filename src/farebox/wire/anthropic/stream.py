@@ -24,13 +24,14 @@ from farebox.wire.anthropic.events import (
     read_event,
     started_as,
     tier_in,
+    usage_counted,
     usage_in,
-    usage_shown,
     written,
 )
 from farebox.wire.anthropic.usage import merged
 from farebox.wire.call import Call, is_present
 from farebox.wire.passing import PassingMeter
+from farebox.wire.payloads import usage_shown
 
 
 class StreamMeter(PassingMeter):
@@ -126,7 +127,7 @@ class StreamMeter(PassingMeter):
 
         `charge` is in credits as a decimal string; `counted` replaces usage that was not believed.
         """
-        shown = usage_shown(self.usage, counted, charge)
+        shown = usage_shown(self.usage, counted, charge, written=usage_counted)
         if self._ending is None:
             self.held.insert(0, _end_of("end_turn", shown))
         else:
@@ -141,7 +142,7 @@ class StreamMeter(PassingMeter):
             return self.finish(charge, counted=counted)
         if self._ending is not None:
             return self.finish(charge, counted=counted) + MESSAGE_STOP
-        shown = usage_shown(self.usage, counted, charge)
+        shown = usage_shown(self.usage, counted, charge, written=usage_counted)
         started = b"" if self._message_started else written("message_start", message=message_of("", self._model))
         closed = b"" if self._open is None else written("content_block_stop", index=self._open)
         return started + closed + _end_of(OUR_REASONS.get(reason, "end_turn"), shown) + MESSAGE_STOP

@@ -19,10 +19,10 @@ from farebox.wire.gemini.chunks import (
     read_chunk,
     tier_in,
     usage_in,
-    with_model,
 )
 from farebox.wire.openai_answer import Answer
 from farebox.wire.output import OutputText
+from farebox.wire.payloads import UNREADABLE, with_name
 
 
 class _Vectors(msgspec.Struct, gc=False, rename="camel"):
@@ -47,7 +47,7 @@ def read_answer(body: bytes, call: Call) -> Answer | None:
     searches = None if bound is None else min(len(queries_in(body)), bound)
     usage = usage_in(body, searches=searches) if read.usage_metadata is not None else None
     return Answer(
-        body=with_model(body, read.model_version, call.model),
+        body=with_name(body, read.model_version, call.model, field="modelVersion"),
         usage=usage,
         finish_reasons=_reasons(read),
         service_tier=tier_in(usage),
@@ -59,7 +59,7 @@ def read_vectors(body: bytes, call: Call) -> Answer | None:
     """Read an embeddings answer; the vectors are not looked at. None if it is an error or something else."""
     try:
         read = _read_vectors(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     if is_present(read.error) or not (is_present(read.embedding) or is_present(read.embeddings)):
         return None

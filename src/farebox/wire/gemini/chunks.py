@@ -11,9 +11,12 @@ from typing import Any, cast
 import msgspec
 
 from farebox.tariff.meters import CACHED_TOKENS, Meter, Usage, input_tokens, output_tokens
+from farebox.wire import payloads
 from farebox.wire.call import ABSENT, Fields, raw
 from farebox.wire.gemini.usage import SEARCHES
+from farebox.wire.json_text import but, read_dict, strings_in
 from farebox.wire.output import OutputText
+from farebox.wire.payloads import UNREADABLE
 
 
 class Stated(msgspec.Struct, gc=False):
@@ -112,13 +115,12 @@ FINISH_REASONS = {
 """Under OpenAI's names; every reason not here is a filter of one kind or another."""
 FILTERED = "content_filter"
 _UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
+_OUTPUT = but({"role", "thoughtSignature", "mimeType", "id"})
 
 _read_chunk = msgspec.json.Decoder(Chunk).decode
-_read_any = msgspec.json.Decoder(float_hook=str).decode
 _read_fields = msgspec.json.Decoder(Fields).decode
 _read_grounded = msgspec.json.Decoder(_GroundedChunk).decode
 _encode = msgspec.json.Encoder().encode
-_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_chunk(payload: bytes) -> Chunk | None:
@@ -127,7 +129,7 @@ def read_chunk(payload: bytes) -> Chunk | None:
         return _read_chunk(payload)
     except msgspec.ValidationError:
         return _read_leniently(payload)
-    except _ERRORS:
+    except UNREADABLE:
         return None
 
 
@@ -163,7 +165,7 @@ def usage_in(payload: bytes, *, searches: int | None = None) -> msgspec.Raw | No
         if stated is None or searches is None:
             return stated
         return raw(_read_fields(stated) | {SEARCHES: raw(searches)})
-    except _ERRORS:
+    except UNREADABLE:
         return None
 
 
@@ -171,7 +173,7 @@ def tier_in(usage: msgspec.Raw | None) -> str | None:
     """The tier that served, where the usage says so; the standard one is the default."""
     if usage is None or b'"serviceTier"' not in bytes(usage):
         return None
-    tier: Any = cast(dict[str, Any], _read_any(usage)).get("serviceTier")
+    tier = (read_dict(usage) or {}).get("serviceTier")
     plain = tier.lower().removeprefix("service_tier_") if isinstance(tier, str) else ""
     return plain if plain in ("flex", "priority") else None
 
@@ -180,7 +182,7 @@ def queries_in(payload: bytes) -> set[str]:
     """The searches a chunk says were made. Empty ones are not charged, and the same one is charged once."""
     try:
         candidates = _read_grounded(payload).candidates
-    except _ERRORS:
+    except UNREADABLE:
         return set()
     found: set[str] = set()
     for candidate in candidates:
@@ -188,25 +190,6 @@ def queries_in(payload: bytes) -> set[str]:
         if grounding is not None:
             found.update(grounding.web_search_queries or (), grounding.image_search_queries or ())
     return found - {""}
-
-
-def with_model(payload: bytes, upstream_model: str | None, model: str) -> bytes:
-    """The payload under the name asked for; in place where the name stands once."""
-    if upstream_model is None or upstream_model == model:
-        return payload
-    name, shown = msgspec.json.encode(upstream_model), msgspec.json.encode(model)
-    for start in (b'"modelVersion":', b'"modelVersion": '):
-        if payload.count(b'"modelVersion"') == 1 == payload.count(start + name):
-            return payload.replace(start + name, start + shown)
-    return changed(payload, {"modelVersion": raw(model)})
-
-
-def changed(payload: bytes, fields: Mapping[str, object]) -> bytes:
-    """The payload with some fields set, all others as written. Not JSON: unchanged."""
-    try:
-        return _encode(_read_fields(payload) | dict(fields))
-    except _ERRORS:
-        return payload
 
 
 def ending_chunk(first: bytes, *, model: str, indexes: Iterable[int], reason: str) -> bytes:
@@ -223,15 +206,9 @@ def ending_chunk(first: bytes, *, model: str, indexes: Iterable[int], reason: st
 
 
 def usage_shown(reported: msgspec.Raw | None, counted: Usage | None, charge: str | None) -> dict[str, object]:
-    """The usage object a client sees: as reported or as counted, with the charge in credits as `cost`."""
-    shown: dict[str, object] = {}
-    if counted is not None or reported is None:
-        shown |= usage_written(counted or Usage({}))
-    else:
-        shown |= _read_fields(reported)
+    """See `payloads.usage_shown`; the searches we put beside it are not shown."""
+    shown = payloads.usage_shown(reported, counted, charge, written=usage_written)
     shown.pop(SEARCHES, None)
-    if charge is not None:
-        shown["cost"] = charge
     return shown
 
 
@@ -270,13 +247,9 @@ def _details(usage: Usage, media: Mapping[str, tuple[Meter, ...]], whole: int) -
 
 def _read_leniently(payload: bytes) -> Chunk | None:
     """A chunk with a field of an unexpected type: what of it can be read."""
-    try:
-        value = _read_any(payload)
-    except _ERRORS:
+    fields = read_dict(payload)
+    if fields is None:
         return None
-    if not isinstance(value, dict):
-        return None
-    fields = cast(dict[str, Any], value)
     listed: Any = fields.get("candidates")
     version: Any = fields.get("modelVersion")
     return Chunk(
@@ -290,27 +263,9 @@ def _read_leniently(payload: bytes) -> Chunk | None:
 def _lenient_candidate(item: Any) -> Candidate:
     fields = cast(dict[str, Any], item) if isinstance(item, dict) else {}
     index, reason = fields.get("index"), fields.get("finishReason")
-    text = _all_text(fields.get("content"))
+    text = "".join(strings_in(fields.get("content"), _OUTPUT))
     return Candidate(
         index=index if type(index) is int else 0,
         content=Content([Part(text=text)]) if text else None,
         finish_reason=reason if isinstance(reason, str) else None,
     )
-
-
-def _all_text(root: Any) -> str:
-    """Every string below `root` except roles and signatures, joined."""
-    texts: list[str] = []
-    waiting: list[Any] = [root]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            texts.append(value)
-        elif isinstance(value, list):
-            waiting.extend(cast(list[Any], value))
-        elif isinstance(value, dict):
-            waiting.extend([below for name, below in cast(dict[str, Any], value).items() if name not in _NOT_OUTPUT])
-    return "".join(texts)
-
-
-_NOT_OUTPUT = frozenset({"role", "thoughtSignature", "mimeType", "id"})

@@ -17,7 +17,6 @@ from farebox.wire.gemini.chunks import (
     FILTERED,
     Candidate,
     Chunk,
-    changed,
     count_output,
     ending_chunk,
     finish_reason,
@@ -26,9 +25,9 @@ from farebox.wire.gemini.chunks import (
     tier_in,
     usage_in,
     usage_shown,
-    with_model,
 )
 from farebox.wire.passing import PassingMeter
+from farebox.wire.payloads import changed, on_a_line, with_name
 
 _REASONS = {"length": "MAX_TOKENS", "stop": "STOP"}
 _PREFIX, _END = b"data: ", b"\n\n"
@@ -112,7 +111,7 @@ class GeminiMeter(PassingMeter):
             self._upstream_model = upstream_model
             self._old_name, self._new_name = self._spelled(event, upstream_model)
             if not self._old_name:
-                return _event(with_model(payload, upstream_model, self._model))
+                return _event(with_name(payload, upstream_model, self._model, field="modelVersion"))
         return event.replace(self._old_name, self._new_name)
 
     def _spelled(self, event: bytes, upstream_model: str) -> tuple[bytes, bytes]:
@@ -152,8 +151,7 @@ class GeminiMeter(PassingMeter):
 
 
 def _event(payload: bytes) -> bytes:
-    """One event on one line: a line end in JSON is white space, and would end the field here."""
-    return _PREFIX + payload.replace(b"\n", b" ").replace(b"\r", b" ") + _END
+    return _PREFIX + on_a_line(payload) + _END
 
 
 def _payload(event: bytes) -> bytes:

@@ -9,16 +9,15 @@ import base64
 import binascii
 from typing import Any, cast
 
-import msgspec
-
 from farebox.wire.call import Call
+from farebox.wire.json_text import but, read_any, strings_in
 from farebox.wire.openai_text import MESSAGE_TOKENS
 
 _CONTENTS = ("contents", "systemInstruction", "content", "requests")
 _AS_WRITTEN = ("tools", "toolConfig", "generationConfig")
-_NO_TEXT = frozenset({"fileData", "role", "thoughtSignature", "videoMetadata", "mediaResolution", "taskType", "model"})
-
-_decode = msgspec.json.Decoder(float_hook=str).decode
+_but_media = but(
+    {"inlineData", "fileData", "role", "thoughtSignature", "videoMetadata", "mediaResolution", "taskType", "model"}
+)
 
 
 def text_of(call: Call) -> str:
@@ -27,7 +26,7 @@ def text_of(call: Call) -> str:
     for name in _CONTENTS:
         value = call.fields.get(name)
         if value is not None:
-            _collect(_decode(value), texts)
+            texts += strings_in(read_any(value), _inside)
     texts += [bytes(call.fields[name]).decode(errors="replace") for name in _AS_WRITTEN if name in call.fields]
     return "\n".join(texts)
 
@@ -35,24 +34,16 @@ def text_of(call: Call) -> str:
 def tokens_beside_text(call: Call) -> int:
     """What a chat template writes at each content."""
     contents = call.fields.get("contents")
-    read: Any = [] if contents is None else _decode(contents)
+    read: Any = [] if contents is None else read_any(contents)
     return MESSAGE_TOKENS * (len(cast(list[Any], read)) if isinstance(read, list) else 1)
 
 
-def _collect(root: Any, texts: list[str]) -> None:
-    """Every string below `root` that is text, in no promised order, without recursion."""
-    waiting: list[Any] = [root]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            texts.append(value)
-        elif isinstance(value, list):
-            waiting.extend(cast(list[Any], value))
-        elif isinstance(value, dict):
-            fields = cast(dict[str, Any], value)
-            if "inlineData" in fields:
-                texts.append(_inline_text(fields["inlineData"]))
-            waiting.extend([below for name, below in fields.items() if name not in _NO_TEXT and name != "inlineData"])
+def _inside(fields: dict[str, Any]) -> list[Any]:
+    """What is text in an object; a text file in the body is too, and no other media."""
+    inside = _but_media(fields)
+    if "inlineData" in fields:
+        inside.append(_inline_text(fields["inlineData"]))
+    return inside
 
 
 def _inline_text(blob: Any) -> str:

@@ -20,7 +20,7 @@ _OF_THE_COMPLETION: Mapping[str, tuple[Meter, ...]] = {
 }
 
 
-def shown(usage: Usage, charge: str | None = None) -> dict[str, object]:
+def usage_written(usage: Usage, charge: str | None = None) -> dict[str, object]:
     """The usage object for a client; `charge` is in credits, as a decimal string."""
     prompt, completion = input_tokens(usage), output_tokens(usage)
     written: dict[str, object] = {

@@ -29,7 +29,7 @@ from farebox.wire.chat.events import (
 )
 from farebox.wire.chat.speech import Whole
 from farebox.wire.openai_chat_speech.details import Thoughts, details_in
-from farebox.wire.openai_chat_speech.usage import shown
+from farebox.wire.openai_chat_speech.usage import usage_written
 from farebox.wire.openai_chunks import DONE_EVENT
 
 _REASONS = {
@@ -88,7 +88,7 @@ class ChunkWriter:
         reason = finish_reason(ended, legacy=self._legacy)
         end = self._opening() + self._chunk(b"{}", _encode(reason))
         if self._wants_usage:
-            end += b"data: " + self._head + b'"choices":[],"usage":' + _encode(shown(usage, charge)) + b"}\n\n"
+            end += b"data: " + self._head + b'"choices":[],"usage":' + _encode(usage_written(usage, charge)) + b"}\n\n"
         return end + DONE_EVENT
 
     def error_event(self, code: str, message: str) -> bytes:
@@ -135,7 +135,7 @@ def write_whole(call: Call, whole: Whole, usage: Usage) -> bytes:
         "finish_reason": finish_reason(whole.ended, legacy=wants_functions(call)),
     }
     body: dict[str, object] = {"id": _identifier(identifier), "object": "chat.completion", "created": call.asked_s}
-    body |= {"model": call.model, "choices": [choice], "usage": shown(usage)}
+    body |= {"model": call.model, "choices": [choice], "usage": usage_written(usage)}
     if whole.service_tier is not None:
         body["service_tier"] = whole.service_tier
     return _encode(body)

@@ -11,8 +11,9 @@ import msgspec
 
 from farebox.wire.call import ABSENT, Fields, is_present, raw
 from farebox.wire.json_object import read_as
+from farebox.wire.payloads import fields_of
 from farebox.wire.responses.open_item import Ending, OpenItem, event_of
-from farebox.wire.responses.shown import fields_of, without_sealed
+from farebox.wire.responses.shown import without_sealed
 
 _PART_ADDED = frozenset({"response.content_part.added", "response.reasoning_summary_part.added"})
 _PART_DONE = frozenset({"response.content_part.done", "response.reasoning_summary_part.done"})

@@ -12,9 +12,10 @@ import msgspec
 
 from farebox.wire.call import ABSENT, Call, Fields, raw, text_field
 from farebox.wire.json_object import read_as
+from farebox.wire.payloads import fields_of
 from farebox.wire.responses.forward import includes_sealed
 from farebox.wire.responses.items import is_spent
-from farebox.wire.responses.shown import fields_of, without_sealed
+from farebox.wire.responses.shown import without_sealed
 from farebox.wire.sse import SseSplitter
 
 _ENDED = frozenset({b'"completed"', b'"incomplete"'})

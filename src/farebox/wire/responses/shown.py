@@ -10,11 +10,10 @@ import msgspec
 from farebox.tariff.meters import Meter
 from farebox.wire.call import Call, Fields, is_present, raw
 from farebox.wire.json_object import read_as
+from farebox.wire.payloads import fields_of, on_a_line
 from farebox.wire.responses.forward import includes_sealed
 
 _SEALED = b'"encrypted_content"'
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_read_fields = msgspec.json.Decoder(Fields).decode
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
@@ -75,19 +74,6 @@ def without_sealed(item: msgspec.Raw) -> msgspec.Raw:
     if fields is None or fields.pop("encrypted_content", None) is None:
         return item
     return raw(fields)
-
-
-def fields_of(written: bytes | msgspec.Raw) -> Fields | None:
-    """The fields of a JSON object, None if it is none. Never raises."""
-    try:
-        return _read_fields(written)
-    except _UNREADABLE:
-        return None
-
-
-def on_a_line(payload: bytes) -> bytes:
-    """A line end in JSON is white space, and would end the field of an event here."""
-    return payload.replace(b"\n", b" ").replace(b"\r", b" ")
 
 
 class _Action(msgspec.Struct, gc=False):

@@ -13,10 +13,11 @@ from farebox.tariff.meters import Usage
 from farebox.wire.call import ABSENT, Call, is_present, raw
 from farebox.wire.json_object import read_as
 from farebox.wire.passing import PassingMeter
+from farebox.wire.payloads import UNREADABLE, fields_of
 from farebox.wire.responses.answer import OutputItem, Response, add_item, item_decoder, response_decoder
 from farebox.wire.responses.closing import Cut, failure_events
 from farebox.wire.responses.open_item import event_bytes
-from farebox.wire.responses.shown import Shown, fields_of
+from farebox.wire.responses.shown import Shown
 from farebox.wire.responses.usage import usage_shown
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
@@ -41,7 +42,6 @@ class _Kind(msgspec.Struct, gc=False):
 
 _read_event = msgspec.json.Decoder(_Event).decode
 _kind = msgspec.json.Decoder(_Kind).decode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class ResponsesMeter(PassingMeter):
@@ -66,7 +66,7 @@ class ResponsesMeter(PassingMeter):
         """Note what an event says; deltas pass as the bytes they came in."""
         try:
             read = _read_event(payload)
-        except _UNREADABLE:
+        except UNREADABLE:
             odd = _read_kind(payload)
             if odd is None:
                 return b"" if payload.strip() == _DONE else event
@@ -168,6 +168,6 @@ def _read_kind(payload: bytes) -> _Event | None:
     """An event with fields of odd types, read leniently. None if it is no JSON object."""
     try:
         kind = _kind(payload)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return _Event(kind.type, kind.sequence_number, None, kind.response, kind.item)

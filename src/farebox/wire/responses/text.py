@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import msgspec
 
 from farebox.wire.call import Call, is_present
 from farebox.wire.json_object import read_as
+from farebox.wire.json_text import but, read_any, strings_in
 from farebox.wire.responses.items import Item
 
 _TEXT_FIELDS = ("instructions", "tools", "text", "tool_choice")
-_NO_TEXT = frozenset(
+_READ = but(
     {"image_url", "input_audio", "file_data", "file_url", "encrypted_content", "role", "type", "id", "call_id"}
     | {"status", "result", "logprobs"}
 )
@@ -19,14 +18,12 @@ _NO_TEXT = frozenset(
 ITEM_TOKENS = 8
 """What a chat template writes around each item, at most."""
 
-_decode = msgspec.json.Decoder(float_hook=str).decode
 _items = msgspec.json.Decoder(list[Item])
 
 
 def text_of(call: Call) -> str:
     """All text of a request that becomes input tokens; schemas as they were written."""
-    texts: list[str] = []
-    _collect(_read(call.fields.get("input")), texts)
+    texts = strings_in(read_any(call.fields.get("input")), _READ)
     for name in _TEXT_FIELDS:
         value = call.fields.get(name)
         if value is not None and is_present(value):
@@ -40,26 +37,3 @@ def tokens_beside_text(call: Call) -> int:
     if not isinstance(items, list):
         return ITEM_TOKENS
     return sum([ITEM_TOKENS + len(memoryview(item.encrypted_content)) for item in items])
-
-
-def _read(value: msgspec.Raw | None) -> Any:
-    if value is None:
-        return None
-    try:
-        return _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return bytes(value).decode(errors="replace")
-
-
-def _collect(root: Any, texts: list[str]) -> None:
-    """Every string below `root` except media and names of kinds, without recursion."""
-    waiting: list[Any] = [root]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            texts.append(value)
-        elif isinstance(value, list):
-            waiting.extend(cast(list[Any], value))
-        elif isinstance(value, dict):
-            fields = cast(dict[str, Any], value)
-            waiting.extend([below for name, below in fields.items() if name not in _NO_TEXT])

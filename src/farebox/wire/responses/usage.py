@@ -13,7 +13,9 @@ from typing import Any, cast
 import msgspec
 
 from farebox.tariff.meters import CACHED_TOKENS, Meter, Usage, input_tokens, output_tokens
-from farebox.wire.call import Fields, raw
+from farebox.wire import payloads
+from farebox.wire.call import raw
+from farebox.wire.payloads import fields_of
 from farebox.wire.usage import Axis, Convention, Part
 
 _TOOLS = "farebox_tool_calls"
@@ -54,26 +56,21 @@ RESPONSES = Convention(
 )
 
 _CACHE_WRITES = (Meter.CACHE_WRITE_5M, Meter.CACHE_WRITE_1H)
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_read_fields = msgspec.json.Decoder(Fields).decode
 
 
 def with_tool_calls(usage: msgspec.Raw, calls: Mapping[Meter, int]) -> msgspec.Raw:
     """The usage object with the calls of the provider's tools beside it, in this dialect's convention."""
     if not calls:
         return usage
-    fields = _fields_of(usage)
+    fields = fields_of(usage)
     return usage if fields is None else raw(fields | {_TOOLS: {meter.value: count for meter, count in calls.items()}})
 
 
 def usage_shown(reported: msgspec.Raw | None, counted: Usage | None, charge: str | None) -> dict[str, object]:
-    """The usage object a client sees: as reported or as counted, with the charge in credits as `cost`."""
-    fields = None if reported is None or counted is not None else _fields_of(reported)
-    shown = usage_written(counted or Usage({})) if fields is None else dict[str, object](fields)
-    shown.pop("cost_details", None)  # what the provider bills us is not the customer's charge
-    shown.pop("cost", None)
+    """See `payloads.usage_shown`; the calls we put beside it are not shown."""
+    shown = payloads.usage_shown(reported, counted, charge, written=usage_written)
     shown.pop(_TOOLS, None)
-    return shown if charge is None else shown | {"cost": charge}
+    return shown
 
 
 def usage_written(usage: Usage) -> dict[str, object]:
@@ -89,10 +86,3 @@ def usage_written(usage: Usage) -> dict[str, object]:
         "output_tokens_details": {"reasoning_tokens": usage.get(Meter.REASONING, 0)},
         "total_tokens": given + produced,
     }
-
-
-def _fields_of(usage: msgspec.Raw) -> Fields | None:
-    try:
-        return _read_fields(usage)
-    except _UNREADABLE:
-        return None

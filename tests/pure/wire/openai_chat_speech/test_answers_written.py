@@ -22,7 +22,7 @@ from farebox.wire.chat.events import (
     ToolStart,
 )
 from farebox.wire.chat.speech import Whole
-from farebox.wire.openai_chat_speech.usage import shown
+from farebox.wire.openai_chat_speech.usage import usage_written
 from farebox.wire.openai_chat_speech.writer import ChunkWriter, write_whole
 
 USAGE = Usage({Meter.INPUT: 5, Meter.OUTPUT: 2})
@@ -155,7 +155,7 @@ def test_d26_tokens_outside_one_another_are_shown_inside() -> None:
             Meter.REASONING: 0,
         }
     )
-    assert shown(usage) == {
+    assert usage_written(usage) == {
         "prompt_tokens": 45,
         "completion_tokens": 7,
         "total_tokens": 52,
