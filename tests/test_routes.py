@@ -21,7 +21,7 @@ from farebox.store.ledger_rows import KeySettings
 from farebox.wire.dialect import DIALECTS, dialect_at
 
 SOURCE = Path(__file__).parent.parent / "src" / "farebox"
-MODELS = {"gpt-4o-mini": "x", "text-embedding-3-small": "x"}
+MODELS = {"gpt-4o-mini": "x", "text-embedding-3-small": "x", "gpt-image-1-mini": "x"}
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]},
     "/v1/embeddings": {"model": "text-embedding-3-small", "input": "Hello"},
@@ -33,6 +33,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/messages": {"model": "gpt-4o-mini", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]},
     "/v1/completions": {"model": "gpt-4o-mini", "prompt": "Hello"},
     "/v1/moderations": {"model": "text-embedding-3-small", "input": "Hello"},
+    "/v1/images/generations": {"model": "gpt-image-1-mini", "prompt": "Hello"},
     "/v1/rerank": {"model": "text-embedding-3-small", "query": "Hello", "documents": ["Hello", "Bye"]},
 }
 """A good body for every route that reaches a provider, for a model with a price above zero."""

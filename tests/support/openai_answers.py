@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from tests.support import anthropic_answers, gemini_answers, responses_answers, small_answers
+from tests.support import anthropic_answers, gemini_answers, images_answers, responses_answers, small_answers
 from tests.support.script import Script, answer, events
 
 Json = dict[str, Any]
@@ -111,6 +111,8 @@ def encoded(value: Json) -> bytes:
 
 def suited_to(path: str, body: bytes) -> Script:
     """What a well-behaved provider would answer to this request: the right shape, usage only if asked for."""
+    if images_answers.is_images(path):
+        return images_answers.suited_to(body)
     try:
         asked: Json = json.loads(body or b"{}")
     except ValueError:

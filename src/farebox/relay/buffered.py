@@ -96,6 +96,8 @@ def ledger_refusal() -> Refusal:
 
 
 def _is_free(job: Job, answer: Answer, output: int) -> bool:
+    if answer.output.delivered is not None:
+        return not answer.output.delivered
     if not job.prepared.call.has_output:
         return False
     if job.per_call and answer.output.seen:

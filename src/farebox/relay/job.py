@@ -15,7 +15,7 @@ import msgspec
 from farebox.admission.commands import Opened, OpenHold
 from farebox.admission.state import Admitted
 from farebox.relay.ask import Ask, Standing
-from farebox.relay.prepare import Prepared
+from farebox.relay.prepare import Prepared, output_held_whole
 from farebox.tariff.compiled import Method
 from farebox.tariff.price_list import Reasoning
 from farebox.upstream.channel import Channel
@@ -165,6 +165,9 @@ class Job:
         call = self.prepared.call
         if self.output_limit is not None:
             return (self.output_limit + call.output_extra) * call.choices
+        whole = output_held_whole(call, self.prepared.estimate)
+        if whole:
+            return whole
         worst = self.prepared.admission
         return worst.output_limit if worst.output_limit is not None else worst.output_max or None
 

@@ -122,7 +122,15 @@ def bounds_of(call: Call, priced: PricedModel, input_tokens: int | None = None) 
         choices=call.choices,
         at_most=at_most,
         units=call.choices,
+        typical=call.typical,
     )
+
+
+def output_held_whole(call: Call, worst: Estimate) -> int:
+    """The output, all choices together, of a call whose hold covers all of it from the start; 0 for any other."""
+    if not call.held_whole or not worst.output_max:
+        return 0
+    return min(worst.largest_output, worst.output_max)
 
 
 def prospect_of(call: Call, now_us: int) -> Prospect:
@@ -144,19 +152,20 @@ class _Facts(msgspec.Struct, frozen=True, gc=False):
 def _admission(ask: Ask, call: Call, view: KeyView, facts: _Facts) -> AdmissionRequest:
     priced, worst, bounds = facts.priced, facts.worst, facts.bounds
     extends = call.stream and worst.output_numerator > 0 and priced.model.reasoning is not Reasoning.INVISIBLE
+    fixed = output_held_whole(call, worst)
     return AdmissionRequest(
         model=priced.model.id,
         model_rank=priced.rank,
         account_version=view.account.settings_version,
         key_version=view.key.settings_version,
         input_tokens=bounds.input_tokens,
-        input_numerator=worst.input_numerator,
-        output_numerator=worst.output_numerator,
+        input_numerator=worst.input_numerator + fixed * worst.output_numerator,
+        output_numerator=0 if fixed else worst.output_numerator,
         denominator=worst.denominator,
         output_limit=worst.output_limit,
         output_max=worst.output_max,
         choices=call.choices,
-        may_extend=extends,
+        may_extend=extends and not fixed,
         ceiling=ask.ceiling,
         client_ip=ask.client_ip,
     )

@@ -67,6 +67,8 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
     usage: Usage
     source: UsageSource
     flags: tuple[str, ...] = ()
+    delivered: int | None = None
+    """Images that came, of those asked for; None where answers are not counted in images."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -101,8 +103,12 @@ class Settler:
             read = read_usage(stated, convention, cache_write_meter=call.cache_write_meter)
             problem = read if isinstance(read, UsageFault) else _implausible(job, read, output)
             if isinstance(read, ReportedUsage) and problem is None:
-                return Judged(_with_units(job, read.meters), UsageSource.PROVIDER)
+                usage = _with_units(job, read.meters, output.delivered)
+                return Judged(usage, UsageSource.PROVIDER, delivered=output.delivered)
             fault = problem or fault
+        elif output.delivered is not None and _counts_no_tokens(job):
+            usage = _with_units(job, Usage({}), output.delivered)
+            return Judged(usage, UsageSource.PROVIDER, delivered=output.delivered)
         return await self.counted(job, output, flags=(f"usage_{fault.value}",))
 
     async def counted(self, job: Job, output: OutputCount, *, flags: tuple[str, ...] = ()) -> Judged:
@@ -116,7 +122,8 @@ class Settler:
         )
         if output.searches:  # at most those that were held, which had a price
             usage[Meter.SEARCHES] = min(output.searches, job.prepared.call.at_most.get(Meter.SEARCHES, 0))
-        return Judged(_with_units(job, usage), UsageSource.COUNTED, flags)
+        usage = _with_units(job, usage, output.delivered)
+        return Judged(usage, UsageSource.COUNTED, flags, delivered=output.delivered)
 
     def price(self, job: Job, judged: Judged, *, service_tier: str | None, at_most: Nano | None = None) -> Charge:
         """Rate a usage by the card in force on arrival. `judge` lets no meter through that has no price (Law 10)."""
@@ -254,10 +261,26 @@ def _implausible(job: Job, read: ReportedUsage, output: OutputCount) -> UsageFau
     return fault
 
 
-def _with_units(job: Job, usage: Usage) -> Usage:
-    """Usage with what a request is charged for by being made, and no provider reports (d37)."""
-    units = job.prepared.call.units
-    return Usage({**dict(units), **usage}) if units else usage
+def _counts_no_tokens(job: Job) -> bool:
+    """Charged by the call or by the image: there is no usage to be told."""
+    call = job.prepared.call
+    return job.per_call or (not call.has_output and call.input_most == 0)
+
+
+def _with_units(job: Job, usage: Usage, delivered: int | None) -> Usage:
+    """Usage with what a request is charged for by being made, and no provider reports (d37); images once they came."""
+    if not job.prepared.call.units:
+        return usage
+    units = dict(job.prepared.call.units)
+    if Meter.IMAGES in units:
+        units[Meter.IMAGES] = min(delivered or 0, units[Meter.IMAGES])
+    return Usage({**units, **usage})
+
+
+def _units_of_call(job: Job, judged: Judged) -> int:
+    """Units of a call price: those that came. An answer its own client left after it began is charged in full (d60)."""
+    asked = job.prepared.call.choices
+    return min(judged.delivered, asked) if judged.delivered else asked
 
 
 def _basis(job: Job, judged: Judged, service_tier: str | None, at_most: Nano | None) -> Basis:
@@ -267,7 +290,7 @@ def _basis(job: Job, judged: Judged, service_tier: str | None, at_most: Nano | N
         Circumstances(job.now_us, service_tier=service_tier, parameters=dict(prepared.call.parameters)),
         judged.usage,
         judged.source,
-        prepared.call.choices if prepared.method is Method.CALL else 0,
+        _units_of_call(job, judged) if prepared.method is Method.CALL else 0,
         offer=job.channel,
         at_most=at_most,
     )
@@ -290,7 +313,7 @@ def _upstream_cost(job: Job, basis: Basis) -> Nano | None:
     usage = {meter: count for meter, count in basis.usage.items() if meter is not Meter.CALLS}
     if Meter.CALLS in card.base_rates:
         usage[Meter.CALLS] = 1  # whether we pay a fee for the call is not what the customer does
-    units = prepared.call.choices if method is Method.CALL else 0
+    units = basis.units or prepared.call.choices if method is Method.CALL else 0
     ours = msgspec.structs.replace(basis, method=method, usage=Usage(usage), units=units, at_most=None)
     charged = rate(card, ours)
     return None if isinstance(charged, Unpriced) else charged.amount

@@ -184,6 +184,8 @@ class _Patience:
 
 
 def _is_free(stream: Stream, judged: Judged) -> bool:
+    if judged.delivered is not None:
+        return not judged.delivered
     if stream.job.per_call and stream.meter.saw_output:
         return False
     return is_empty(

@@ -31,6 +31,11 @@ class OutputCount:
         return self._text.searches
 
     @property
+    def delivered(self) -> int | None:
+        """Images that came so far; None where answers are not counted in images."""
+        return self._text.delivered
+
+    @property
     def must_drain(self) -> bool:
         """Whether uncounted text has piled up."""
         return self._text.pending > DRAIN_BYTES

@@ -56,6 +56,8 @@ class Bounds(msgspec.Struct, frozen=True, gc=False):
     output; any other meter not named here does not occur."""
     units: int = 1
     """Units of a call price asked for: images, clips."""
+    typical: tuple[Meter, int] = (Meter.OUTPUT, TYPICAL_OUTPUT_TOKENS)
+    """The output a quote calls likely for each choice, where the limits allow it."""
 
 
 class NotCovered(msgspec.Struct, frozen=True):
@@ -145,7 +147,7 @@ def likely(
     output = bounds.output_max if bounds.output_limit is None else bounds.output_limit
     usage = {meter: bound for meter, bound in bounds.at_most.items() if meter not in TOKENS}
     usage[Meter.INPUT] = bounds.input_tokens
-    usage[Meter.OUTPUT] = min(output, TYPICAL_OUTPUT_TOKENS) * bounds.choices
+    usage[bounds.typical[0]] = min(output, bounds.typical[1]) * bounds.choices
     if method is Method.CALL:
         return call_amount_of(card, units=bounds.units, circumstances=circumstances, usage=Usage(usage), factor=factor)
     return amount_of(card, usage=Usage(usage), circumstances=circumstances, factor=factor)

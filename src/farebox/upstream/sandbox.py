@@ -33,7 +33,7 @@ from typing import Any
 
 import msgspec
 
-from farebox.upstream import sandbox_chat, sandbox_embeddings
+from farebox.upstream import sandbox_chat, sandbox_embeddings, sandbox_images
 from farebox.upstream.sandbox_script import Script, read_script
 from farebox.upstream.sandbox_small import Completions, moderation, ranking
 from farebox.upstream.sandbox_speech import Spoken
@@ -99,6 +99,8 @@ class Task:
             return sandbox_chat.events(self.call, self.script, self._tools())
         if self._dialect.name in SPEECHES:
             return self._spoken().events(self._tools())
+        if self._dialect.resource == "images":
+            return sandbox_images.events(self._dialect, self.call, self.script)
         return Completions(self._dialect, self.call, self.script).events()
 
     def _spoken(self) -> Spoken:
@@ -121,8 +123,9 @@ _WHOLE: Mapping[str, Callable[[Dialect, Call, Script], bytes]] = {
     "gemini_embeddings": _vectors,
     "openai_moderations": moderation,
     "rerank": ranking,
+    "image_generations": sandbox_images.answer,
 }
-"""What answers dialects that never stream, by name."""
+"""What answers dialects that have no words to stream, by name."""
 
 
 class ClientLeft(Exception):

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
-from farebox.tariff.estimate import TEXT_ONLY
+from farebox.tariff.estimate import TEXT_ONLY, TYPICAL_OUTPUT_TOKENS
 from farebox.tariff.meters import Meter
 
 Fields = dict[str, msgspec.Raw]
@@ -51,6 +51,7 @@ class MalformedCode(StrEnum):
     MISSING_PARAMETER = "missing_parameter"
     INVALID_PARAMETER = "invalid_parameter"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    FILE_TOO_LARGE = "file_too_large"
 
 
 class Malformed(msgspec.Struct, frozen=True, gc=False):
@@ -94,6 +95,11 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The fields the caller wrote its limit in."""
     output_extra: int = 0
     """Output per choice that can be charged beyond the limit (rejected predictions)."""
+    held_whole: bool = False
+    """Nothing in the body could limit the output, so it is never cut to what the credits pay for: the hold covers the
+    limit, or the call is refused."""
+    typical: tuple[Meter, int] = (Meter.OUTPUT, TYPICAL_OUTPUT_TOKENS)
+    """What a quote calls likely of each choice."""
     input_bytes: int = 0
     """Upper bound on text tokens: a token covers at least one byte. Template allowance included."""
     media_tokens: int = 0

@@ -21,7 +21,10 @@ _PIECES = 128
 class OutputText:
     """The output of one answer: its bytes so far, and the text not yet counted."""
 
-    __slots__ = ("_output", "_reasoning", "bytes_so_far", "dropped_bytes", "media_characters", "pending", "searches")
+    __slots__ = (
+        "_output", "_reasoning", "bytes_so_far", "delivered", "dropped_bytes", "media_characters", "pending",
+        "searches",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._output: list[str] = []
@@ -36,6 +39,8 @@ class OutputText:
         """Base64 characters of spoken output, images and sealed reasoning: something was produced, in no words."""
         self.searches = 0
         """Searches the provider ran while it answered, where the answer itself shows them."""
+        self.delivered: int | None = None
+        """Images that came, of those asked for; None where answers are not counted in images."""
 
     @property
     def seen(self) -> bool:
@@ -70,6 +75,12 @@ class OutputText:
     def add_sealed(self, characters: int) -> None:
         """Note output that cannot be counted as text, by its base64 characters."""
         self.media_characters += characters
+
+    def add_images(self, count: int, *, tokens: int) -> None:
+        """Count images that came, and tokens for what was drawn; no images yet says that images were asked for."""
+        self.delivered = (self.delivered or 0) + count
+        self.bytes_so_far += tokens
+        self.dropped_bytes += tokens
 
     def _keep(self, text: str, pieces: list[str]) -> None:
         size = len(text) if text.isascii() else len(text.encode(errors="replace"))

@@ -110,6 +110,7 @@ NATIVE: Mapping[str, frozenset[str]] = {
     "openai_completions": frozenset({"openai", "sandbox"}),
     "openai_moderations": frozenset({"openai", "openai_responses", "sandbox"}),
     "rerank": frozenset({"openai", "sandbox"}),
+    "image_generations": frozenset({"openai", "openai_responses", "sandbox"}),
     "gemini": frozenset({"gemini", "sandbox"}),
     "gemini_embeddings": frozenset({"gemini", "sandbox"}),
     "anthropic": frozenset({"anthropic", "sandbox"}),

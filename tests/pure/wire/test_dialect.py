@@ -17,6 +17,7 @@ BODIES = {
     "openai_completions": written({"model": "m", "prompt": "x", "stream": True}),
     "openai_moderations": written({"model": "m", "input": "x"}),
     "rerank": written({"model": "m", "query": "x", "documents": ["a", "b"]}),
+    "image_generations": written({"model": "m", "prompt": "x"}),
     "gemini": written({"contents": [{"role": "user", "parts": [{"text": "x"}]}]}),
     "gemini_embeddings": written({"content": {"parts": [{"text": "x"}]}}),
     "/v1beta/models/{model}:batchEmbedContents": written({"requests": [{"content": {"parts": [{"text": "x"}]}}]}),

@@ -13,6 +13,7 @@ from tests.pure.wire.bodies import chat_call, written
 
 from farebox.tariff.meters import Meter, Usage, input_tokens, output_tokens
 from farebox.wire import rerank
+from farebox.wire.images.usage import IMAGES
 from farebox.wire.usage import (
     OPENAI_CHAT,
     OPENAI_EMBEDDINGS,
@@ -31,6 +32,7 @@ CONVENTIONS = {
     "openai_completions": OPENAI_CHAT,
     "openai_moderations": OPENAI_EMBEDDINGS,
     "rerank": rerank.CONVENTION,
+    "images": IMAGES,
 }
 
 
