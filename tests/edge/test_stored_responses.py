@@ -14,6 +14,8 @@ from tests.support.scripted_upstream import ScriptedUpstream
 from tests.support.shop import INPUT, MODELS, OUTPUT, UPSTREAM_NAMES, Shop, remove_channel, sell
 from tests.support.sse import read_events
 
+from farebox.store.responses import StoredResponses
+
 RESPONSES = "/v1/responses"
 SEALED = "reasoning.encrypted_content"
 
@@ -350,3 +352,17 @@ def test_what_was_sealed_with_a_lost_key_is_not_found(shop: Shop, gateway: Gatew
     gateway.call(gateway.books.pool.execute(spoil, customer.account_id))
     assert refused(respond(shop, customer, previous_response_id=first))
     assert gateway.get(f"{RESPONSES}/{first}", customer).status == 404
+
+
+def test_a_conversation_that_grew_too_long_is_not_read_into_memory(shop: Shop, gateway: Gateway) -> None:
+    customer = shop.customer()
+    name = id_of(respond(shop, customer))
+    for _ in range(3):
+        name = id_of(respond(shop, customer, previous_response_id=name))
+    grow = "UPDATE responses SET sealed = sealed || decode(repeat('00', 20000000), 'hex') WHERE account_id = $1"
+    gateway.call(gateway.books.pool.execute(grow, customer.account_id))
+    rows = gateway.call(StoredResponses(gateway.books.pool).turns(customer.account_id, name))
+    assert len(rows) == 2
+    answer = respond(shop, customer, previous_response_id=name)
+    assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded")
+    assert len(shop.upstream.seen) == 4

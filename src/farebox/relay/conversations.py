@@ -21,7 +21,7 @@ from farebox.relay.attempts import Sent
 from farebox.relay.job import Job
 from farebox.store.catalogue import Catalogue
 from farebox.store.keyring import KeyView
-from farebox.store.responses import StoredResponse, StoredResponses
+from farebox.store.responses import MOST_BYTES, StoredResponse, StoredResponses
 from farebox.tariff.price_list import Reasoning
 from farebox.upstream.secrets import CannotOpen, KeyRing
 from farebox.wire.call import ABSENT, Call, Fields, Malformed, Turn, is_present, raw
@@ -167,6 +167,8 @@ class Conversations:
         if response_id is None:
             return _NOTHING
         rows = await self._rows(account_id, response_id)
+        if sum([len(row.sealed) for row in rows]) > MOST_BYTES:
+            return _TOO_LONG
         turns = self._opened(rows)
         if not turns or rows[0].previous_id is not None:
             return _not_found(response_id)

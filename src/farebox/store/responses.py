@@ -20,6 +20,8 @@ from farebox.store.postgres import GONE, Pool
 
 MOST_TURNS = 1_000
 """The longest conversation that is read back."""
+MOST_BYTES = 32 * 1024 * 1024
+"""The most that is read back at once, sealed; whole turns, so one more may begin below it."""
 
 
 class StoredResponse(msgspec.Struct, frozen=True):
@@ -57,14 +59,15 @@ class StoredResponses:
     async def turns(self, account_id: str, response_id: str, *, most: int = MOST_TURNS) -> list[StoredResponse]:
         """The conversation up to a response, oldest first; empty if there is no such response.
 
-        The first has a `previous_id` where an older turn is no longer stored.
+        The first has a `previous_id` where an older turn is no longer stored, or they would come to more than
+        `MOST_BYTES`.
         """
-        rows = await self._ask("response_turns", account_id, response_id, most)
+        rows = await self._ask("response_turns", account_id, response_id, most, MOST_BYTES)
         return [_stored(row) for row in rows]
 
     async def with_items(self, account_id: str, item_ids: Sequence[str]) -> list[StoredResponse]:
-        """The responses that hold any of these items, oldest first."""
-        rows = await self._ask("responses_with_items", account_id, list(item_ids))
+        """The newest responses that hold any of these items, up to `MOST_BYTES`, oldest first."""
+        rows = await self._ask("responses_with_items", account_id, list(item_ids), MOST_BYTES)
         return [_stored(row) for row in rows]
 
     async def drop(self, account_id: str, response_id: str) -> bool:

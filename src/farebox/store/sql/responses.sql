@@ -19,27 +19,34 @@ ON CONFLICT DO NOTHING
 
 -- name: response_turns
 WITH RECURSIVE turns AS (
-    SELECT r.id, r.previous_id, r.channel_id, r.key_id, r.sealed, 1 AS depth
+    SELECT r.id, r.previous_id, r.channel_id, r.key_id, r.sealed, 1 AS depth,
+        octet_length(r.sealed)::bigint AS bytes
     FROM responses r
     WHERE r.account_id = $1 AND r.id = $2 AND r.expires_us > unix_us() AND EXISTS (
         SELECT FROM charges c
         WHERE c.account_id = $1 AND c.hold_id = 'hold_' || substr($2, 6) AND c.kind = 'end'
           AND (c.ended = 'captured' OR c.stamp = 'empty'))
     UNION ALL
-    SELECT r.id, r.previous_id, r.channel_id, r.key_id, r.sealed, t.depth + 1
+    SELECT r.id, r.previous_id, r.channel_id, r.key_id, r.sealed, t.depth + 1,
+        t.bytes + octet_length(r.sealed)
     FROM turns t JOIN responses r ON r.account_id = $1 AND r.id = t.previous_id
-    WHERE t.depth < $3
+    WHERE t.depth < $3 AND t.bytes <= $4
 )
 SELECT id, previous_id, channel_id, key_id, sealed FROM turns ORDER BY depth DESC
 
 -- name: responses_with_items
-SELECT r.id, r.previous_id, r.channel_id, r.key_id, r.sealed
-FROM responses r
-WHERE r.account_id = $1 AND r.item_ids && $2 AND r.expires_us > unix_us() AND EXISTS (
-    SELECT FROM charges c
-    WHERE c.account_id = $1 AND c.hold_id = 'hold_' || substr(r.id, 6) AND c.kind = 'end'
-      AND (c.ended = 'captured' OR c.stamp = 'empty'))
-ORDER BY r.id LIMIT 100
+SELECT id, previous_id, channel_id, key_id, sealed
+FROM (
+    SELECT r.*, sum(octet_length(r.sealed)) OVER (ORDER BY r.id DESC) AS bytes
+    FROM responses r
+    WHERE r.account_id = $1 AND r.item_ids && $2 AND r.expires_us > unix_us() AND EXISTS (
+        SELECT FROM charges c
+        WHERE c.account_id = $1 AND c.hold_id = 'hold_' || substr(r.id, 6) AND c.kind = 'end'
+          AND (c.ended = 'captured' OR c.stamp = 'empty'))
+    ORDER BY r.id DESC LIMIT 100
+) AS named
+WHERE bytes <= $3
+ORDER BY id
 
 -- name: drop_response
 DELETE FROM responses WHERE account_id = $1 AND id = $2 AND EXISTS (
