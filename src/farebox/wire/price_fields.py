@@ -27,89 +27,91 @@ class PriceField(msgspec.Struct, frozen=True):
     how: str
 
 
-def _priced(name: str, how: str) -> PriceField:
+def priced(name: str, how: str) -> PriceField:
+    """A field that is served; `how` says what bounds its price."""
     return PriceField(name, Treatment.PRICED, how)
 
 
-def _refused(name: str, how: str) -> PriceField:
+def refused(name: str, how: str) -> PriceField:
+    """A field that is not; `how` says why."""
     return PriceField(name, Treatment.REFUSED, how)
 
 
-_FOREIGN_ROUTING = "the provider could answer with another model at another price"
+FOREIGN_ROUTING = "the provider could answer with another model at another price"
 _SERVER_TOOL = "it starts tools at the provider that are charged apart"
 
 OPENAI_CHAT: tuple[PriceField, ...] = (
-    _priced("messages", "text by bytes; images and audio by formula; documents and video by the context length"),
-    _priced("tools", "function and custom tools count as text; tools the provider runs are refused"),
-    _priced("functions", "counts as text"),
-    _priced("response_format", "counts as text"),
-    _priced("max_tokens", "bounds the output of each choice"),
-    _priced("max_completion_tokens", "bounds the output of each choice"),
-    _priced("n", "multiplies the output; at most 128"),
-    _priced("service_tier", "the tier asked for is held, the tier served is charged"),
-    _priced("prediction", "rejected predictions are output: its bytes are held for each choice on top of the limit"),
-    _priced("modalities", "audio and images count as output of their own meter, inside the output limit"),
-    _priced("audio", "with modalities"),
-    _priced("reasoning_effort", "reasoning is inside the output limit"),
-    _priced("reasoning", "reasoning is inside the output limit"),
-    _priced("thinking", "reasoning is inside the output limit"),
-    _priced("web_search_options", "one search for each choice, and input bounded by the context length"),
-    _priced("prompt_cache_key", "reading a cache is never dearer than plain input"),
-    _priced("prompt_cache_options", "writes are held at the price of the lifetime asked for"),
-    _priced("prompt_cache_retention", "writes are held at the price of the lifetime asked for"),
-    _priced("cache_control", "writes are held at the price of the lifetime asked for"),
-    _refused("background", "the answer would outlive the request"),
-    _refused("speed", "faster processing has prices of its own"),
-    _refused("inference_geo", "processing in a chosen region has prices of its own"),
-    _refused("batch", "use the batch endpoint"),
-    _refused("best_of", "candidates that are never shown are charged too"),
-    _refused("use_beam_search", "candidates that are never shown are charged too"),
-    _refused("search_parameters", _SERVER_TOOL),
-    _refused("search_options", _SERVER_TOOL),
-    _refused("enable_search", _SERVER_TOOL),
-    _refused("web_search", _SERVER_TOOL),
-    _refused("plugins", _SERVER_TOOL),
-    _refused("mcp_servers", _SERVER_TOOL),
-    _refused("server_tools", _SERVER_TOOL),
-    _refused("container", _SERVER_TOOL),
-    _refused("models", _FOREIGN_ROUTING),
-    _refused("fallbacks", _FOREIGN_ROUTING),
-    _refused("route", _FOREIGN_ROUTING),
-    _refused("provider", _FOREIGN_ROUTING),
-    _refused("preset", _FOREIGN_ROUTING),
-    _refused("previous_response_id", "stored conversations belong to the Responses endpoint"),
-    _refused("conversation", "stored conversations belong to the Responses endpoint"),
+    priced("messages", "text by bytes; images and audio by formula; documents and video by the context length"),
+    priced("tools", "function and custom tools count as text; tools the provider runs are refused"),
+    priced("functions", "counts as text"),
+    priced("response_format", "counts as text"),
+    priced("max_tokens", "bounds the output of each choice"),
+    priced("max_completion_tokens", "bounds the output of each choice"),
+    priced("n", "multiplies the output; at most 128"),
+    priced("service_tier", "the tier asked for is held, the tier served is charged"),
+    priced("prediction", "rejected predictions are output: its bytes are held for each choice on top of the limit"),
+    priced("modalities", "audio and images count as output of their own meter, inside the output limit"),
+    priced("audio", "with modalities"),
+    priced("reasoning_effort", "reasoning is inside the output limit"),
+    priced("reasoning", "reasoning is inside the output limit"),
+    priced("thinking", "reasoning is inside the output limit"),
+    priced("web_search_options", "one search for each choice, and input bounded by the context length"),
+    priced("prompt_cache_key", "reading a cache is never dearer than plain input"),
+    priced("prompt_cache_options", "writes are held at the price of the lifetime asked for"),
+    priced("prompt_cache_retention", "writes are held at the price of the lifetime asked for"),
+    priced("cache_control", "writes are held at the price of the lifetime asked for"),
+    refused("background", "the answer would outlive the request"),
+    refused("speed", "faster processing has prices of its own"),
+    refused("inference_geo", "processing in a chosen region has prices of its own"),
+    refused("batch", "use the batch endpoint"),
+    refused("best_of", "candidates that are never shown are charged too"),
+    refused("use_beam_search", "candidates that are never shown are charged too"),
+    refused("search_parameters", _SERVER_TOOL),
+    refused("search_options", _SERVER_TOOL),
+    refused("enable_search", _SERVER_TOOL),
+    refused("web_search", _SERVER_TOOL),
+    refused("plugins", _SERVER_TOOL),
+    refused("mcp_servers", _SERVER_TOOL),
+    refused("server_tools", _SERVER_TOOL),
+    refused("container", _SERVER_TOOL),
+    refused("models", FOREIGN_ROUTING),
+    refused("fallbacks", FOREIGN_ROUTING),
+    refused("route", FOREIGN_ROUTING),
+    refused("provider", FOREIGN_ROUTING),
+    refused("preset", FOREIGN_ROUTING),
+    refused("previous_response_id", "stored conversations belong to the Responses endpoint"),
+    refused("conversation", "stored conversations belong to the Responses endpoint"),
 )
 
 OPENAI_EMBEDDINGS: tuple[PriceField, ...] = (
-    _priced("input", "text by bytes; an array of token numbers counts one each"),
-    _priced("dimensions", "a parameter of the rate card; no effect on usage"),
-    _priced("service_tier", "the tier asked for is held, the tier served is charged"),
+    priced("input", "text by bytes; an array of token numbers counts one each"),
+    priced("dimensions", "a parameter of the rate card; no effect on usage"),
+    priced("service_tier", "the tier asked for is held, the tier served is charged"),
     *(row for row in OPENAI_CHAT if row.treatment is Treatment.REFUSED),
 )
 
 OPENAI_COMPLETIONS: tuple[PriceField, ...] = (
-    _priced("prompt", "text by bytes; an array of token numbers counts one each; each prompt is answered"),
-    _priced("suffix", "counts as text"),
-    _priced("max_tokens", "bounds the output of each answer; 16 if not given"),
-    _priced("n", "multiplies the output; at most 128 answers together"),
-    _priced("echo", "a prompt shown again is no output"),
-    _priced("service_tier", "the tier asked for is held, the tier served is charged"),
-    _priced("prompt_cache_key", "reading a cache is never dearer than plain input"),
+    priced("prompt", "text by bytes; an array of token numbers counts one each; each prompt is answered"),
+    priced("suffix", "counts as text"),
+    priced("max_tokens", "bounds the output of each answer; 16 if not given"),
+    priced("n", "multiplies the output; at most 128 answers together"),
+    priced("echo", "a prompt shown again is no output"),
+    priced("service_tier", "the tier asked for is held, the tier served is charged"),
+    priced("prompt_cache_key", "reading a cache is never dearer than plain input"),
     *(row for row in OPENAI_CHAT if row.treatment is Treatment.REFUSED),
 )
 
 OPENAI_MODERATIONS: tuple[PriceField, ...] = (
-    _priced("input", "text by bytes; images by formula"),
+    priced("input", "text by bytes; images by formula"),
     *(row for row in OPENAI_CHAT if row.treatment is Treatment.REFUSED),
 )
 
 RERANK: tuple[PriceField, ...] = (
-    _priced("query", "counts as text once for each document"),
-    _priced("documents", "count as text by bytes; a search for each hundred of them, long ones counted in parts"),
-    _priced("top_n", "no effect on usage"),
-    _priced("return_documents", "no effect on usage"),
-    _priced("max_tokens_per_doc", "cuts documents short; the whole of them is held"),
+    priced("query", "counts as text once for each document"),
+    priced("documents", "count as text by bytes; a search for each hundred of them, long ones counted in parts"),
+    priced("top_n", "no effect on usage"),
+    priced("return_documents", "no effect on usage"),
+    priced("max_tokens_per_doc", "cuts documents short; the whole of them is held"),
     *(row for row in OPENAI_CHAT if row.treatment is Treatment.REFUSED),
 )
 

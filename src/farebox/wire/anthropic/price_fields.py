@@ -6,10 +6,9 @@ Headers need no table: a beta that has a price does nothing without its field (`
 
 from __future__ import annotations
 
-from farebox.wire.price_fields import PriceField, Treatment
+from farebox.wire.price_fields import FOREIGN_ROUTING, PriceField, priced, refused
 
 _LOOPS = "it starts work at the provider that nothing here bounds"
-_OTHER_MODEL = "the provider could answer with another model at another price"
 _STORED = "it refers to something kept at the provider, whose owner is not known here"
 
 _PRICED = {
@@ -32,18 +31,18 @@ _REFUSED = {
     "container": _STORED,
     "compaction": "its usage is told apart from the answer's",
     "thread": _STORED,
-    "fallbacks": _OTHER_MODEL,
+    "fallbacks": FOREIGN_ROUTING,
     "fallback_credit_token": "it changes what the provider bills",
     "billing_policy": "it changes who is billed",
     "plugins": _LOOPS,
-    "models": _OTHER_MODEL,
-    "route": _OTHER_MODEL,
-    "provider": _OTHER_MODEL,
-    "preset": _OTHER_MODEL,
+    "models": FOREIGN_ROUTING,
+    "route": FOREIGN_ROUTING,
+    "provider": FOREIGN_ROUTING,
+    "preset": FOREIGN_ROUTING,
     "n": "a call has one answer in this dialect",
 }
 
 ANTHROPIC: tuple[PriceField, ...] = (
-    *(PriceField(name, Treatment.PRICED, how) for name, how in _PRICED.items()),
-    *(PriceField(name, Treatment.REFUSED, how) for name, how in _REFUSED.items()),
+    *(priced(name, how) for name, how in _PRICED.items()),
+    *(refused(name, how) for name, how in _REFUSED.items()),
 )

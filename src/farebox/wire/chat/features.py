@@ -94,6 +94,23 @@ class Row(msgspec.Struct, frozen=True):
 
 Table = Mapping[Feature, Row]
 
+ONE_DIALECT = "it is not carried from one dialect to another"
+
+
+def dropped(how: str) -> Row:
+    """Left out; `how` says why the answer stays what was asked for."""
+    return Row(Treatment.DROPPED, how)
+
+
+def refused(how: str) -> Row:
+    """Not taken; `how` says why."""
+    return Row(Treatment.REFUSED, how)
+
+
+def adapted(how: str) -> Row:
+    """Said in other words: those `how` names."""
+    return Row(Treatment.ADAPTED, how)
+
 
 def objection(request: ChatRequest, table: Table, *, dialect: str) -> Malformed | None:
     """The refusal for the first feature the dialect named `dialect` cannot say, or None."""

@@ -11,54 +11,45 @@ from collections.abc import Mapping
 import msgspec
 
 from farebox.tariff.meters import Meter
-from farebox.wire.price_fields import PriceField, Treatment
+from farebox.wire.price_fields import FOREIGN_ROUTING, PriceField, Treatment, priced, refused
 
 DEFAULT_TOOL_CALLS = 5
 """Sent as `max_tool_calls` where a caller offers tools of the provider and names no bound."""
 MAX_TOOL_CALLS = 128
 
 
-def _priced(name: str, how: str) -> PriceField:
-    return PriceField(name, Treatment.PRICED, how)
-
-
-def _refused(name: str, how: str) -> PriceField:
-    return PriceField(name, Treatment.REFUSED, how)
-
-
-_FOREIGN_ROUTING = "the provider could answer with another model at another price"
 _STORED_ELSEWHERE = "what is stored at the provider has no bound and no owner here"
 
 RESPONSES: tuple[PriceField, ...] = (
-    _priced("input", "text by bytes; images and audio by formula; files by the context length"),
-    _priced("instructions", "counts as text"),
-    _priced("previous_response_id", "the stored turns are written into the input and count as such"),
-    _priced("tools", "each by its type: see the table of tools"),
-    _priced("max_tool_calls", "bounds the calls of tools the provider runs; 5 where none is given"),
-    _priced("text", "counts as text"),
-    _priced("max_output_tokens", "bounds the output, reasoning included"),
-    _priced("reasoning", "reasoning is inside the output limit"),
-    _priced("include", "what is included is part of the answer already"),
-    _priced("store", "stored here, never at the provider; free"),
-    _priced("service_tier", "the tier asked for is held, the tier served is charged"),
-    _priced("prompt_cache_key", "reading a cache is never dearer than plain input"),
-    _priced("prompt_cache_options", "writes are held at the price of the lifetime asked for"),
-    _priced("prompt_cache_retention", "writes are held at the price of the lifetime asked for"),
-    _refused("background", "the answer would outlive the request"),
-    _refused("background_options", "the answer would outlive the request"),
-    _refused("conversation", _STORED_ELSEWHERE),
-    _refused("prompt", _STORED_ELSEWHERE),
-    _refused("context_management", "the provider would shorten the conversation with output beyond the limit"),
-    _refused("moderation", "it runs another model, which is charged apart"),
-    _refused("n", "this endpoint gives one answer"),
-    _refused("speed", "faster processing has prices of its own"),
-    _refused("inference_geo", "processing in a chosen region has prices of its own"),
-    _refused("plugins", "it starts tools at the provider that are charged apart"),
-    _refused("models", _FOREIGN_ROUTING),
-    _refused("fallbacks", _FOREIGN_ROUTING),
-    _refused("route", _FOREIGN_ROUTING),
-    _refused("provider", _FOREIGN_ROUTING),
-    _refused("preset", _FOREIGN_ROUTING),
+    priced("input", "text by bytes; images and audio by formula; files by the context length"),
+    priced("instructions", "counts as text"),
+    priced("previous_response_id", "the stored turns are written into the input and count as such"),
+    priced("tools", "each by its type: see the table of tools"),
+    priced("max_tool_calls", "bounds the calls of tools the provider runs; 5 where none is given"),
+    priced("text", "counts as text"),
+    priced("max_output_tokens", "bounds the output, reasoning included"),
+    priced("reasoning", "reasoning is inside the output limit"),
+    priced("include", "what is included is part of the answer already"),
+    priced("store", "stored here, never at the provider; free"),
+    priced("service_tier", "the tier asked for is held, the tier served is charged"),
+    priced("prompt_cache_key", "reading a cache is never dearer than plain input"),
+    priced("prompt_cache_options", "writes are held at the price of the lifetime asked for"),
+    priced("prompt_cache_retention", "writes are held at the price of the lifetime asked for"),
+    refused("background", "the answer would outlive the request"),
+    refused("background_options", "the answer would outlive the request"),
+    refused("conversation", _STORED_ELSEWHERE),
+    refused("prompt", _STORED_ELSEWHERE),
+    refused("context_management", "the provider would shorten the conversation with output beyond the limit"),
+    refused("moderation", "it runs another model, which is charged apart"),
+    refused("n", "this endpoint gives one answer"),
+    refused("speed", "faster processing has prices of its own"),
+    refused("inference_geo", "processing in a chosen region has prices of its own"),
+    refused("plugins", "it starts tools at the provider that are charged apart"),
+    refused("models", FOREIGN_ROUTING),
+    refused("fallbacks", FOREIGN_ROUTING),
+    refused("route", FOREIGN_ROUTING),
+    refused("provider", FOREIGN_ROUTING),
+    refused("preset", FOREIGN_ROUTING),
 )
 
 
