@@ -17,9 +17,8 @@ from farebox.edge.replies import Download
 from farebox.relay.ask import Headers, Standing, TooSlow
 
 SLOW_READER_S = 60.0
-_EVENT_STREAM = (
-    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
-)
+_EVENTS = b"text/event-stream"
+_STREAM = b"content-type: %b\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
 
 class LiveStreams:
@@ -53,7 +52,7 @@ class LiveStreams:
 class Connection:
     """One request's client."""
 
-    __slots__ = ("_exchange", "_live", "_spoke_at", "_write", "silence")
+    __slots__ = ("_exchange", "_live", "_spoke_at", "_write", "silence", "speaks_events")
 
     def __init__(self, exchange: Exchange, live: LiveStreams) -> None:
         self._exchange = exchange
@@ -61,7 +60,9 @@ class Connection:
         self._live = live
         self._spoke_at = 0.0
         self.silence = b""
-        """What a silence is broken with."""
+        """What a silence is broken with; nothing where it cannot be."""
+        self.speaks_events = True
+        """What it is sent is events, so that a failure can be told in one."""
 
     @property
     def left(self) -> bool:
@@ -70,11 +71,12 @@ class Connection:
     def when_left(self, act: Callable[[], None] | None) -> None:
         self._exchange.wire.when_left(act)
 
-    async def begin(self, standing: Standing, queue_wait_ms: int, headers: Headers) -> None:
+    async def begin(self, standing: Standing, queue_wait_ms: int, headers: Headers, *, content_type: bytes) -> None:
+        self.speaks_events = content_type.startswith(_EVENTS)
         waited = b"x-queue-wait-ms: %d\r\n" % queue_wait_ms
         self._spoke_at = time.monotonic()
         self._live.add(self)
-        self._exchange.begin(_EVENT_STREAM + standing_lines(standing) + waited + lines_of(headers))
+        self._exchange.begin(_STREAM % content_type + standing_lines(standing) + waited + lines_of(headers))
 
     @property
     def takes_at_once(self) -> bool:
@@ -115,6 +117,8 @@ class Connection:
 
     def ping(self, now: float, interval_s: float) -> None:
         """Say something if nothing was said for the interval."""
+        if not (self.silence and self.speaks_events):
+            return
         if now - self._spoke_at >= interval_s and self.takes_at_once and self._exchange.started:
             self.write_at_once(self.silence)
 

@@ -107,8 +107,8 @@ class Client(Protocol):
         """Call this, at once, when the client leaves (or has left). None: no longer."""
         ...
 
-    async def begin(self, standing: Standing, queue_wait_ms: int, headers: Headers) -> None:
-        """Start a stream of server-sent events."""
+    async def begin(self, standing: Standing, queue_wait_ms: int, headers: Headers, *, content_type: bytes) -> None:
+        """Start a stream: of server-sent events, whose silence may be broken, or of anything else."""
         ...
 
     @property
@@ -128,5 +128,5 @@ class Client(Protocol):
         ...
 
     async def end(self) -> None:
-        """The stream is complete."""
+        """The stream is complete. One that never is ends with its connection."""
         ...

@@ -12,7 +12,7 @@ from farebox.relay.ask import Answered, Charged, Client, PassedOn, Refused, Repl
 from farebox.relay.attempts import Sent, Upstreams
 from farebox.relay.conversations import Conversations
 from farebox.relay.job import Job, Stamp
-from farebox.relay.passing import headers_to_pass
+from farebox.relay.passing import content_type_of, headers_to_pass
 from farebox.relay.policy import is_empty
 from farebox.relay.settle import Kept, Settler
 from farebox.relay.unsent import CallerRefused, NotSent
@@ -71,7 +71,7 @@ class Buffered:
         stamp = Stamp.PROVIDER if judged.source is UsageSource.PROVIDER else Stamp.COUNTED
         if client.left:
             stamp = Stamp.CLIENT_LEFT_DRAINED
-        kept = Kept(body, False) if job.is_wanted_later or client.left else None
+        kept = Kept(body, False, _type_of(job, sent)) if job.is_wanted_later or client.left else None
         ended = await self._settler.capture(job, charge, stamp, flags=flags, kept=kept)
         return _answered(job, body, ended, sent)
 
@@ -110,7 +110,11 @@ def _is_free(job: Job, answer: Answer, output: int) -> bool:
 def _answered(job: Job, body: bytes, ended: Ended, sent: Sent) -> Answered:
     method = job.prepared.method.value
     charged = Charged(ended.amount, ended.available, method, job.queue_wait_ms, job.output_limit)
-    return Answered(body, job.standing(), charged, headers_to_pass(sent.response.headers))
+    return Answered(body, job.standing(), charged, headers_to_pass(sent.response.headers), _type_of(job, sent))
+
+
+def _type_of(job: Job, sent: Sent) -> bytes:
+    return content_type_of(job.prepared.call, sent.response.headers)
 
 
 def _family(job: Job) -> str | None:

@@ -17,7 +17,7 @@ from farebox.faults import Fault, LedgerUnavailable
 from farebox.relay.ask import Client, TooSlow
 from farebox.relay.attempts import Sent
 from farebox.relay.job import Job
-from farebox.relay.passing import headers_to_pass
+from farebox.relay.passing import content_type_of, headers_to_pass
 from farebox.relay.policy import Ending
 from farebox.relay.settle import KEPT_LIMIT_BYTES
 from farebox.relay.watch import HoldWatch, OutputCount
@@ -134,7 +134,8 @@ class Stream:
         headers = headers_to_pass(self.sent.response.headers)
         if job.output_limit is not None:
             headers.append((b"x-max-tokens-applied", b"%d" % job.output_limit))
-        await client.begin(job.standing(), job.queue_wait_ms, headers)
+        content_type = content_type_of(job.prepared.call, self.sent.response.headers)
+        await client.begin(job.standing(), job.queue_wait_ms, headers, content_type=content_type)
 
     async def _pass_on(self) -> None:
         """Until the upstream ends, an error event comes, or the credits run out."""

@@ -31,6 +31,7 @@ from farebox.relay.conversations import Conversations
 from farebox.relay.counting import bound_input
 from farebox.relay.job import Described, Job, Mark, Stamp, Trace
 from farebox.relay.once import IN_PROGRESS, Once
+from farebox.relay.passing import EVENTS, JSON
 from farebox.relay.prepare import Known, Prepared, caller_refusal, malformed, prepare
 from farebox.relay.settle import Kept, Settler
 from farebox.relay.standing import standing_of
@@ -201,8 +202,9 @@ class Relay:
             return self._refused(earlier, ask, view)
         standing = self.standing(view, ask.dialect.resource)
         if not earlier.stream:
-            return Answered(earlier.body, standing, None, [], replayed=True)
-        await client.begin(standing, 0, [(b"idempotent-replayed", b"true")])
+            return Answered(earlier.body, standing, None, [], earlier.content_type or JSON, replayed=True)
+        replayed = [(b"idempotent-replayed", b"true")]
+        await client.begin(standing, 0, replayed, content_type=earlier.content_type or EVENTS)
         with contextlib.suppress(TooSlow):
             await client.write(earlier.body)
         await client.end()

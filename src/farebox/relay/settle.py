@@ -76,6 +76,8 @@ class Kept(msgspec.Struct, frozen=True):
 
     body: bytes
     stream: bool
+    content_type: bytes = b""
+    """Where it is neither JSON nor events."""
 
 
 class Settler:
@@ -97,6 +99,8 @@ class Settler:
 
     async def judge(self, job: Job, stated: msgspec.Raw | None, output: OutputCount, convention: Convention) -> Judged:
         """The usage to charge a complete answer by: as reported if plausible, else counted and flagged."""
+        if job.prepared.call.measured and _counts_no_tokens(job):
+            return await self.counted(job, output)
         fault = UsageFault.MISSING
         if stated is not None:
             call = job.prepared.call
@@ -113,6 +117,8 @@ class Settler:
 
     async def counted(self, job: Job, output: OutputCount, *, flags: tuple[str, ...] = ()) -> Judged:
         """The usage as we counted it: the prompt's text, and the output seen."""
+        if job.prepared.call.measured and _counts_no_tokens(job):
+            return Judged(_measured(job, output), UsageSource.COUNTED, (*flags, "measured"))
         model = job.prepared.priced.model
         given = await count_input(job.ask.dialect, job.prepared.call, model.tokenizer)
         produced, reasoned = await output.total()
@@ -122,6 +128,8 @@ class Settler:
         )
         if output.searches:  # at most those that were held, which had a price
             usage[Meter.SEARCHES] = min(output.searches, job.prepared.call.at_most.get(Meter.SEARCHES, 0))
+        if job.prepared.call.typical[0] is Meter.OUTPUT_AUDIO and Meter.OUTPUT in usage:
+            usage[Meter.OUTPUT_AUDIO] = usage.pop(Meter.OUTPUT)
         usage = _with_units(job, usage, output.delivered)
         return Judged(usage, UsageSource.COUNTED, flags, delivered=output.delivered)
 
@@ -262,9 +270,16 @@ def _implausible(job: Job, read: ReportedUsage, output: OutputCount) -> UsageFau
 
 
 def _counts_no_tokens(job: Job) -> bool:
-    """Charged by the call or by the image: there is no usage to be told."""
+    """Charged by the call, the image, the character or the second: there is no usage to be told."""
     call = job.prepared.call
     return job.per_call or (not call.has_output and call.input_most == 0)
+
+
+def _measured(job: Job, output: OutputCount) -> Usage:
+    """What was measured before, and the seconds of speech that came where a second has a price."""
+    call = job.prepared.call
+    heard = {Meter.AUDIO_SECONDS: output.audio_ms} if call.at_most.get(Meter.AUDIO_SECONDS) else {}
+    return Usage({**heard, **dict(call.units)})
 
 
 def _with_units(job: Job, usage: Usage, delivered: int | None) -> Usage:

@@ -18,6 +18,7 @@ from farebox.relay.buffered import ledger_refusal, refused_upstream
 from farebox.relay.conversations import Conversations, whole_in
 from farebox.relay.flow import Stream
 from farebox.relay.job import Job, Stamp
+from farebox.relay.passing import content_type_of
 from farebox.relay.policy import Basis, Ending, Ruling, is_empty, rule_on
 from farebox.relay.settle import Judged, Kept, Settler
 from farebox.relay.unsent import CallerRefused, NotSent
@@ -116,13 +117,14 @@ class Streams:
         except LedgerUnavailable:
             refusal = ledger_refusal()
             tail = stream.meter.error_event(refusal.code.value, refusal.message)
-        with contextlib.suppress(TooSlow):
-            await client.write(tail)
-        await client.end()
+        if tail is not None:
+            with contextlib.suppress(TooSlow):
+                await client.write(tail)
+            await client.end()
         return Streamed()
 
-    async def _settle(self, stream: Stream, ending: Ending) -> bytes:
-        """End the hold by the row that applies; the bytes that end the stream."""
+    async def _settle(self, stream: Stream, ending: Ending) -> bytes | None:
+        """End the hold by the row that applies; the bytes that end the stream, None if it can only break off."""
         job, meter, settler = stream.job, stream.meter, self._settler
         ruling = self._rule_on(job, ending)
         if ruling.basis is Basis.NOTHING:
@@ -133,15 +135,15 @@ class Streams:
         judged = await self._judge(stream, ruling)
         if ending.complete and _is_free(stream, judged):
             tail = _end(stream, "0", judged, ruling)
-            await self._conversations.keep(job, stream.sent, tail, whole_in(meter))
+            await self._conversations.keep(job, stream.sent, tail or b"", whole_in(meter))
             await settler.void(job, Stamp.EMPTY, done=judged, service_tier=meter.service_tier)
             return tail
         # What was counted up to a cut may not exceed what was held; a complete answer's usage may.
         at_most = job.hold.hold.amount if ruling.basis is Basis.COUNTED else None
         charge = settler.price(job, judged, service_tier=meter.service_tier, at_most=at_most)
         tail = _end(stream, format_credits(charge.amount), judged, ruling)
-        await self._conversations.keep(job, stream.sent, tail, whole_in(meter))
-        kept = _kept(stream, tail)
+        await self._conversations.keep(job, stream.sent, tail or b"", whole_in(meter))
+        kept = None if tail is None else _kept(stream, tail)
         await settler.capture(job, charge, _stamp(ruling, judged), flags=judged.flags, kept=kept)
         return tail
 
@@ -186,6 +188,8 @@ class _Patience:
 def _is_free(stream: Stream, judged: Judged) -> bool:
     if judged.delivered is not None:
         return not judged.delivered
+    if not stream.job.prepared.call.has_output:
+        return False
     if stream.job.per_call and stream.meter.saw_output:
         return False
     return is_empty(
@@ -202,11 +206,15 @@ def _stamp(ruling: Ruling, judged: Judged) -> Stamp:
 
 def _kept(stream: Stream, tail: bytes) -> Kept | None:
     whole = None if stream.record is None else stream.record.whole(tail)
-    return None if whole is None else Kept(whole, True)
+    if whole is None:
+        return None
+    call = stream.job.prepared.call
+    content_type = content_type_of(call, stream.sent.response.headers) if call.answer_type else b""
+    return Kept(whole, True, content_type)
 
 
-def _end(stream: Stream, charged: str, judged: Judged, ruling: Ruling) -> bytes:
-    """The events that end the stream for the client, once the charge is committed."""
+def _end(stream: Stream, charged: str, judged: Judged, ruling: Ruling) -> bytes | None:
+    """What ends the stream for the client, once the charge is committed; None: nothing can."""
     counted = judged.usage if judged.source is UsageSource.COUNTED else None
     match ruling.stamp:
         case Stamp.UPSTREAM_DIED:
@@ -217,6 +225,6 @@ def _end(stream: Stream, charged: str, judged: Judged, ruling: Ruling) -> bytes:
             return stream.meter.finish(charged, counted=counted)
 
 
-def _failure(stream: Stream, charged: str) -> bytes:
-    """The dialect's error event; no end mark follows it."""
+def _failure(stream: Stream, charged: str) -> bytes | None:
+    """The dialect's error event, if it has one; no end mark follows it."""
     return stream.meter.error_event("upstream_error", f"The provider's answer broke off. {charged}")

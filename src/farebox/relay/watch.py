@@ -31,6 +31,11 @@ class OutputCount:
         return self._text.searches
 
     @property
+    def audio_ms(self) -> int:
+        """How long the speech is that came so far, in milliseconds."""
+        return self._text.audio_ms
+
+    @property
     def delivered(self) -> int | None:
         """Images that came so far; None where answers are not counted in images."""
         return self._text.delivered

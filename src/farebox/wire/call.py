@@ -139,6 +139,10 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Carries reasoning only the upstream key that made it can read: it is never tried elsewhere."""
     turn: Turn | None = None
     """Set for dialects whose answers have names that outlive them."""
+    measured: bool = False
+    """What is charged beside tokens was measured or counted here, and no provider is asked for it."""
+    answer_type: bytes = b""
+    """What the answer is, where it is neither JSON nor a stream of events. A provider may say it more closely."""
     asked_s: int = 0
     """When it was asked, in Unix seconds; set where an answer is written that says so."""
 

@@ -22,8 +22,8 @@ class OutputText:
     """The output of one answer: its bytes so far, and the text not yet counted."""
 
     __slots__ = (
-        "_output", "_reasoning", "bytes_so_far", "delivered", "dropped_bytes", "media_characters", "pending",
-        "searches",
+        "_output", "_reasoning", "audio_ms", "bytes_so_far", "delivered", "dropped_bytes", "media_characters",
+        "pending", "searches",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -39,6 +39,8 @@ class OutputText:
         """Base64 characters of spoken output, images and sealed reasoning: something was produced, in no words."""
         self.searches = 0
         """Searches the provider ran while it answered, where the answer itself shows them."""
+        self.audio_ms = 0
+        """How long the speech is that came, in milliseconds; 0 where answers are no speech."""
         self.delivered: int | None = None
         """Images that came, of those asked for; None where answers are not counted in images."""
 
