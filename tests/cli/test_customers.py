@@ -169,6 +169,13 @@ def test_budgets_are_set_changed_and_taken_away(farebox: Farebox, ann: str) -> N
     assert "monthly" in farebox.run("budget", "list", ann).out
 
 
+def test_what_files_of_a_tier_may_take_is_changed(farebox: Farebox) -> None:
+    changed = farebox.json("tier", "set", "pro", "--max-file-bytes", "1000000", "--max-storage-bytes", "none")
+    assert (changed["max_file_bytes"], changed["max_storage_bytes"]) == (1_000_000, None)
+    assert farebox.json("tier", "set", "pro", "--priority", "3")["max_file_bytes"] == 1_000_000
+    assert farebox.run("tier", "set", "pro", "--max-file-bytes", "0").code == 2
+
+
 def test_a_tier_is_changed_for_everybody_at_once(farebox: Farebox) -> None:
     before = {tier["name"]: tier for tier in farebox.json("tier", "list")}
     changed = farebox.json("tier", "set", "basic", "--requests-per-minute", "60", "--tokens-per-minute", "none")

@@ -65,6 +65,10 @@ def test_the_table_of_tiers_is_the_default() -> None:
     for name in ("requests_per_minute", "tokens_per_minute", "requests_per_day"):
         assert rows[name.replace("_", " ")] == [_limit(getattr(tier.limits, name)) for tier in DEFAULT_TIERS]
     assert rows["API keys"] == [_limit(tier.max_api_keys) for tier in DEFAULT_TIERS]
+    for table in (rows, {row[0]: row[1:] for row in page("docs/concepts/files.md").table("", "free")}):
+        one, everything = (next(table[name] for name in table if name.startswith(kind)) for kind in ("one", "all"))
+        assert one == [_size(tier.max_file_bytes) for tier in DEFAULT_TIERS]
+        assert everything == [_size(tier.max_storage_bytes) for tier in DEFAULT_TIERS]
 
 
 def test_the_table_of_billing_modes_is_the_decision() -> None:
@@ -85,6 +89,12 @@ def test_the_reasons_against_hybrid_are_those_customers_are_given() -> None:
 def test_the_exit_codes_are_those_of_the_commands() -> None:
     listed = page("docs/operating/running.md").text.partition("scripts can use:")[2].partition(".")[0]
     assert [int(part.split()[0]) for part in listed.split(",")] == [code.value for code in ExitCode]
+
+
+def _size(value: int | None) -> str:
+    if value is None:
+        return "unlimited"
+    return f"{value >> 30} GB" if value >= 1 << 30 else f"{value >> 20} MB"
 
 
 def _limit(value: int | None) -> str:

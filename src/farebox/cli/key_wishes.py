@@ -95,10 +95,11 @@ class KeyWishes:
 
 def changed_limits(current: Limits, wishes: dict[str, str | None]) -> Limits:
     """`current` with the limits that are wished: a whole number, or `none` for unlimited."""
-    return msgspec.structs.replace(current, **{name: _limit(name, w) for name, w in wishes.items() if w is not None})
+    return msgspec.structs.replace(current, **{name: limit_of(name, w) for name, w in wishes.items() if w is not None})
 
 
-def _limit(name: str, wish: str) -> int | None:
+def limit_of(name: str, wish: str) -> int | None:
+    """The limit that is wished: a whole number, or `none` for unlimited."""
     if wish == NONE:
         return None
     if not (wish.isascii() and wish.isdigit()) or not 0 < int(wish) < 2**53:

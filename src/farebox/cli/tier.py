@@ -10,7 +10,7 @@ import typer
 
 from farebox.admission.state import Limits, Tier
 from farebox.cli.desk import Desk, with_books
-from farebox.cli.key_wishes import changed_limits
+from farebox.cli.key_wishes import changed_limits, limit_of
 from farebox.cli.output import Column, Kind, not_found
 
 app = typer.Typer(no_args_is_help=True, help="Tiers: priority and limits of accounts.")
@@ -38,9 +38,16 @@ class TierWishes:
     tokens_per_minute: LimitOption = None
     requests_per_day: LimitOption = None
     concurrency: LimitOption = None
+    max_file_bytes: LimitOption = None
+    max_storage_bytes: LimitOption = None
 
     def limits(self, current: Limits) -> Limits:
         return changed_limits(current, {name: getattr(self, name) for name in Limits.__struct_fields__})
+
+    def files(self) -> dict[str, int | None]:
+        """Of those about files, what is to change."""
+        wishes = {"max_file_bytes": self.max_file_bytes, "max_storage_bytes": self.max_storage_bytes}
+        return {name: limit_of(name, wish) for name, wish in wishes.items() if wish is not None}
 
 
 @app.command("list")
@@ -61,7 +68,8 @@ async def set_tier(
 ) -> None:
     """Change a tier's priority and limits, from the next request on."""
     tier = _named(desk, name)
-    changed = msgspec.structs.replace(tier, priority=priority or tier.priority, limits=wishes.limits(tier.limits))
+    limits = wishes.limits(tier.limits)
+    changed = msgspec.structs.replace(tier, priority=priority or tier.priority, limits=limits, **wishes.files())
     await desk.books.changes.set_tier(changed)
     await desk.books.catalogue.verify()
     desk.out.record(_row(_named(desk, name)), COLUMNS)

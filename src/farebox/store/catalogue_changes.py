@@ -111,6 +111,8 @@ class CatalogueChanges:
                 limits.tokens_per_minute,
                 limits.requests_per_day,
                 limits.concurrency,
+                tier.max_file_bytes,
+                tier.max_storage_bytes,
             )
 
     async def find_channel(self, name: str) -> ChannelRow | None:

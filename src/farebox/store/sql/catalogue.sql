@@ -54,7 +54,8 @@ VALUES ($1, $2, $3, $4, $5, unix_us())
 
 -- name: put_tier
 UPDATE tiers
-SET priority = $2, requests_per_minute = $3, tokens_per_minute = $4, requests_per_day = $5, concurrency = $6
+SET priority = $2, requests_per_minute = $3, tokens_per_minute = $4, requests_per_day = $5, concurrency = $6,
+    max_file_bytes = $7, max_storage_bytes = $8
 WHERE name = $1
 
 -- name: put_channel
