@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from farebox.tariff.meters import Usage
-from farebox.wire.call import Call, ChannelBody, Malformed
-from farebox.wire.chat.request import ChatRequest
-from farebox.wire.chat.speech import Speech, Whole
+from farebox.wire.chat.speech import Speech
 from farebox.wire.gemini import forward, usage
 from farebox.wire.gemini.read_request import read_request
 from farebox.wire.gemini.reader import ChunkReader, read_whole
@@ -20,28 +17,16 @@ class GeminiSpeech:
     name = "gemini"
     convention = usage.GEMINI
     table = TABLE
+    read_request = staticmethod(read_request)
+    write_request = staticmethod(write_request)
+    reader = ChunkReader
+    read_whole = staticmethod(read_whole)
+    writer = ChunkWriter
+    write_whole = staticmethod(write_whole)
 
     def path(self, upstream_model: str, *, stream: bool) -> str:
         """The model stands in it; the base URL carries the version."""
         return forward.chat_path(upstream_model, stream=stream)
-
-    def read_request(self, call: Call) -> ChatRequest | Malformed:
-        return read_request(call)
-
-    def write_request(self, request: ChatRequest, *, upstream_model: str, channel: ChannelBody) -> bytes:
-        return write_request(request, upstream_model=upstream_model, channel=channel)
-
-    def reader(self) -> ChunkReader:
-        return ChunkReader()
-
-    def read_whole(self, body: bytes) -> Whole | None:
-        return read_whole(body)
-
-    def writer(self, call: Call) -> ChunkWriter:
-        return ChunkWriter(call)
-
-    def write_whole(self, call: Call, whole: Whole, usage: Usage) -> bytes:
-        return write_whole(call, whole, usage)
 
 
 GEMINI_SPEECH: Speech = GeminiSpeech()

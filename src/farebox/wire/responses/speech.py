@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from farebox.tariff.meters import Usage
-from farebox.wire.call import Call, ChannelBody, Malformed
-from farebox.wire.chat.request import ChatRequest
-from farebox.wire.chat.speech import Speech, Whole
+from farebox.wire.chat.speech import Speech
 from farebox.wire.responses.read_items import NAME
 from farebox.wire.responses.read_request import read_request
 from farebox.wire.responses.reader import EventReader, read_whole
@@ -21,28 +18,16 @@ class OpenAIResponsesSpeech:
     name = NAME
     convention = RESPONSES
     table = TABLE
+    read_request = staticmethod(read_request)
+    write_request = staticmethod(write_request)
+    reader = EventReader
+    read_whole = staticmethod(read_whole)
+    writer = EventWriter
+    write_whole = staticmethod(write_whole)
 
     def path(self, upstream_model: str, *, stream: bool) -> str:
         """The same for every model; the base URL carries the version."""
         return "/responses"
-
-    def read_request(self, call: Call) -> ChatRequest | Malformed:
-        return read_request(call)
-
-    def write_request(self, request: ChatRequest, *, upstream_model: str, channel: ChannelBody) -> bytes:
-        return write_request(request, upstream_model=upstream_model, channel=channel)
-
-    def reader(self) -> EventReader:
-        return EventReader()
-
-    def read_whole(self, body: bytes) -> Whole | None:
-        return read_whole(body)
-
-    def writer(self, call: Call) -> EventWriter:
-        return EventWriter(call)
-
-    def write_whole(self, call: Call, whole: Whole, usage: Usage) -> bytes:
-        return write_whole(call, whole, usage)
 
 
 OPENAI_RESPONSES_SPEECH: Speech = OpenAIResponsesSpeech()
