@@ -273,6 +273,18 @@ def test_storage_is_exact_with_twenty_uploads_at_once(
     assert gateway.call(gateway.books.files.used(who.account_id)) == (10, 240_000)
 
 
+@pytest.mark.parametrize("expect", [(), ("expect: 100-continue",)])
+def test_what_its_length_shows_to_be_too_large_is_refused_before_it_arrives(
+    gateway: Gateway, small_tier: str, expect: tuple[str, ...]
+) -> None:
+    who = gateway.customer(tier=small_tier)
+    headers = (f"content-type: {CONTENT_TYPE}", "content-length: 2000000000", *expect)
+    with wire_to(gateway.port, patience_s=5) as wire:
+        wire.send(request("POST", FILES, who.secret, None, headers))
+        answer = wire.answer()
+    assert (answer.status, answer.error["code"]) == (413, "file_too_large")
+
+
 def chunked(gateway: Gateway, who: Customer, pieces: Iterator[bytes]) -> Answer:
     """A form of a length that nobody tells."""
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
