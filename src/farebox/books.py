@@ -116,6 +116,10 @@ def file_store(settings: Settings) -> Generator[Blobs, None, None]:
     if not settings.files_s3_endpoint:
         yield Folder(settings.files_path)
         return
+    if not (settings.files_s3_bucket and settings.files_s3_access_key and settings.files_s3_secret_key):
+        raise SetupFault(
+            "files_s3_endpoint is set. Set files_s3_bucket, files_s3_access_key and files_s3_secret_key, too."
+        )
     # Here, because most have no bucket and every command starts with the books.
     from farebox.store.s3 import S3
     from farebox.upstream.client import HttpClient

@@ -11,6 +11,8 @@ import pytest
 from tests.support import small_s3
 from tests.support.small_s3 import SmallS3
 
+from farebox.books import file_store
+from farebox.config import load_settings
 from farebox.faults import SetupFault
 from farebox.store.blobs import BlobMissing, Blobs, BlobsUnavailable, Folder
 from farebox.store.s3 import PART_BYTES, S3
@@ -168,6 +170,20 @@ async def test_a_store_that_does_not_answer_is_said(s3: SmallS3, in_bucket: S3) 
     for ask in (put(in_bucket, b"x"), got(in_bucket), in_bucket.remove(NAME, half=True)):
         with pytest.raises(BlobsUnavailable):
             await ask
+
+
+@pytest.mark.parametrize("left_out", ["bucket", "access_key", "secret_key"])
+async def test_a_bucket_takes_all_its_settings(left_out: str) -> None:
+    given = {"endpoint": "https://s3.example.com", "bucket": "our-files", "access_key": "a", "secret_key": "s"}
+    flags = {f"files_s3_{name}": value for name, value in given.items() if name != left_out}
+    with pytest.raises(SetupFault, match=f"files_s3_{left_out}"), file_store(load_settings(flags, environment={})):
+        pass
+
+
+async def test_a_folder_is_used_where_no_bucket_is_named(tmp_path: Path) -> None:
+    with file_store(load_settings({"data_dir": str(tmp_path)}, environment={})) as blobs:
+        await put(blobs, b"here")
+    assert (tmp_path / "files" / NAME).read_bytes() == b"here"
 
 
 @pytest.mark.parametrize("name", ["", "a", "a/b", "a b", "../x"])
