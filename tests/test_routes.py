@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.support.gateway import Answer, Customer, Gateway, running_gateway
+from tests.support.image_forms import FORM, image_form
 from tests.support.routes import read_routes
 from tests.support.scripted_upstream import ScriptedUpstream
 
@@ -22,7 +23,7 @@ from farebox.wire.dialect import DIALECTS, dialect_at
 
 SOURCE = Path(__file__).parent.parent / "src" / "farebox"
 MODELS = {"gpt-4o-mini": "x", "text-embedding-3-small": "x", "gpt-image-1-mini": "x"}
-BODIES: dict[str, dict[str, Any]] = {
+BODIES: dict[str, dict[str, Any] | bytes] = {
     "/v1/chat/completions": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]},
     "/v1/embeddings": {"model": "text-embedding-3-small", "input": "Hello"},
     "/v1beta/models/{model}:generateContent": {"contents": [{"parts": [{"text": "Hello"}]}]},
@@ -34,9 +35,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"model": "gpt-4o-mini", "prompt": "Hello"},
     "/v1/moderations": {"model": "text-embedding-3-small", "input": "Hello"},
     "/v1/images/generations": {"model": "gpt-image-1-mini", "prompt": "Hello"},
+    "/v1/images/edits": image_form({"model": "gpt-image-1-mini", "prompt": "Hello"}),
+    "/v1/images/variations": image_form({"model": "gpt-image-1-mini"}),
     "/v1/rerank": {"model": "text-embedding-3-small", "query": "Hello", "documents": ["Hello", "Bye"]},
 }
-"""A good body for every route that reaches a provider, for a model with a price above zero."""
+"""A good body for every route that reaches a provider, for a model with a price above zero; bytes are a form."""
 CALLS = [dialect.path for dialect in DIALECTS]
 ADDRESSES = {
     path: path.replace("{model}", "text-embedding-3-small" if "mbed" in path else "gpt-4o-mini") for path in CALLS
@@ -72,7 +75,7 @@ def test_a_route_to_a_provider_reaches_it_under_a_hold_and_is_charged(
 ) -> None:
     upstream.forget()
     who = gateway.customer(credits="1")
-    answer = gateway.post(ADDRESSES[path], who, BODIES[path])
+    answer = _post(gateway, ADDRESSES[path], who, BODIES[path])
     assert answer.status == 200
     assert len(upstream.seen) == 1
     receipt = gateway.receipt(who, answer.headers["x-request-id"])
@@ -101,9 +104,15 @@ def test_no_route_to_a_provider_is_beside_any_limit(
 ) -> None:
     for code, who in _refused_callers(gateway):
         upstream.forget()
-        body = BODIES[path] | ({"stream": True} if stream and "messages" in BODIES[path] else {})
-        assert _code_of(gateway.post(ADDRESSES[path], who, body)) == code
+        body = BODIES[path]
+        if stream and isinstance(body, dict) and "messages" in body:
+            body = body | {"stream": True}
+        assert _code_of(_post(gateway, ADDRESSES[path], who, body)) == code
         assert upstream.seen == []
+
+
+def _post(gateway: Gateway, path: str, who: Customer, body: dict[str, Any] | bytes) -> Answer:
+    return gateway.post(path, who, body, FORM if isinstance(body, bytes) else None)
 
 
 def _code_of(answer: Answer) -> str:
@@ -119,7 +128,7 @@ def test_no_other_route_reaches_a_provider_or_charges(gateway: Gateway, upstream
     for address in (path, path + "x", path + "/x/v1/chat/completions"):
         gateway.get(address, who)
         for body in BODIES.values() if dialect_at(address) is None else ():  # a slash too many is forgiven
-            gateway.post(address, who, body)
+            _post(gateway, address, who, body)
     assert upstream.seen == []
     assert gateway.available(who) == parse_credits("1")
     assert gateway.get("/v1/key", who).headers["x-ratelimit-used"] == "0"

@@ -40,6 +40,7 @@ from farebox.upstream.sandbox_speech import Spoken
 from farebox.wire.call import Call, Malformed
 from farebox.wire.chat.request import Tool
 from farebox.wire.dialect import OPENAI_CHAT, Dialect, dialect_at
+from farebox.wire.form import FormDialect
 from farebox.wire.speeches import SPEECHES
 
 Message = MutableMapping[str, Any]
@@ -124,6 +125,8 @@ _WHOLE: Mapping[str, Callable[[Dialect, Call, Script], bytes]] = {
     "openai_moderations": moderation,
     "rerank": ranking,
     "image_generations": sandbox_images.answer,
+    "image_edits": sandbox_images.answer,
+    "image_variations": sandbox_images.answer,
 }
 """What answers dialects that have no words to stream, by name."""
 
@@ -212,6 +215,8 @@ class Sandbox:
         if isinstance(script, str):
             await self._fail(exchange, Failure(400, "invalid_sandbox_header", script))
             return
+        if isinstance(dialect, FormDialect):
+            dialect = dialect.reading([value for name, value in scope["headers"] if name == b"content-type"])
         call = dialect.parse(body)
         if isinstance(call, Malformed):
             await self._fail(exchange, Failure(400, call.code, call.message, call.param))

@@ -31,7 +31,7 @@ from farebox.wire.addresses import tidied
 from farebox.wire.anthropic.dialect import AnthropicMessages
 from farebox.wire.call import PLAIN_BODY, Call, ChannelBody, Malformed
 from farebox.wire.gemini import dialect as gemini
-from farebox.wire.images.dialect import ImageGenerations
+from farebox.wire.images.dialect import ImageEdits, ImageGenerations, ImageVariations
 from farebox.wire.openai_answer import Answer
 from farebox.wire.openai_errors import UpstreamError
 from farebox.wire.openai_stream import StreamMeter
@@ -204,6 +204,8 @@ DIALECTS: tuple[Dialect, ...] = (
     OpenAIModerations(),
     Rerank(),
     ImageGenerations(),
+    ImageEdits(),
+    ImageVariations(),
 )
 """Every dialect spoken, one for each route that reaches a provider (d41)."""
 

@@ -111,6 +111,8 @@ NATIVE: Mapping[str, frozenset[str]] = {
     "openai_moderations": frozenset({"openai", "openai_responses", "sandbox"}),
     "rerank": frozenset({"openai", "sandbox"}),
     "image_generations": frozenset({"openai", "openai_responses", "sandbox"}),
+    "image_edits": frozenset({"openai", "openai_responses", "sandbox"}),
+    "image_variations": frozenset({"openai", "openai_responses", "sandbox"}),
     "gemini": frozenset({"gemini", "sandbox"}),
     "gemini_embeddings": frozenset({"gemini", "sandbox"}),
     "anthropic": frozenset({"anthropic", "sandbox"}),

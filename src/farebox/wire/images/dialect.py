@@ -6,6 +6,7 @@ from farebox.tariff.meters import Meter
 from farebox.wire import openai_errors
 from farebox.wire.call import Call, text_field
 from farebox.wire.images import answer, generations, price_fields
+from farebox.wire.images.forms import ImageForm
 from farebox.wire.images.stream import ImagesMeter
 from farebox.wire.images.usage import IMAGES
 
@@ -43,3 +44,17 @@ class ImageGenerations(_Images):
     price_fields = price_fields.GENERATIONS
     parse = staticmethod(generations.parse)
     forward = staticmethod(generations.forward)
+
+
+class ImageEdits(ImageForm, _Images):
+    name = "image_edits"
+    path = "/v1/images/edits"
+    price_fields = price_fields.EDITS
+    takes_prompt = True
+
+
+class ImageVariations(ImageForm, _Images):
+    name = "image_variations"
+    path = "/v1/images/variations"
+    price_fields = price_fields.VARIATIONS
+    takes_prompt = False
