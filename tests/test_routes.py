@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import sounds
+from tests.support.forms import CONTENT_TYPE, END, field, file_head
 from tests.support.gateway import Answer, Customer, Gateway, running_gateway
-from tests.support.image_forms import FORM, image_form
 from tests.support.routes import read_routes
 from tests.support.scripted_upstream import ScriptedUpstream
 
@@ -22,7 +23,10 @@ from farebox.store.ledger_rows import KeySettings
 from farebox.wire.dialect import DIALECTS, dialect_at
 
 SOURCE = Path(__file__).parent.parent / "src" / "farebox"
-MODELS = {"gpt-4o-mini": "x", "text-embedding-3-small": "x", "gpt-image-1-mini": "x"}
+MODELS: dict[str, str] = dict.fromkeys(
+    ("gpt-4o-mini", "text-embedding-3-small", "gpt-image-1-mini", "tts-1", "whisper-1"), "x"
+)
+AUDIO_FORM = field("model", "whisper-1") + file_head("a.wav") + sounds.wav(1_000) + b"\r\n" + END
 BODIES: dict[str, dict[str, Any] | bytes] = {
     "/v1/chat/completions": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]},
     "/v1/embeddings": {"model": "text-embedding-3-small", "input": "Hello"},
@@ -34,9 +38,10 @@ BODIES: dict[str, dict[str, Any] | bytes] = {
     "/v1/messages": {"model": "gpt-4o-mini", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]},
     "/v1/completions": {"model": "gpt-4o-mini", "prompt": "Hello"},
     "/v1/moderations": {"model": "text-embedding-3-small", "input": "Hello"},
+    "/v1/audio/speech": {"model": "tts-1", "input": "Hello", "voice": "alloy"},
+    "/v1/audio/transcriptions": AUDIO_FORM,
+    "/v1/audio/translations": AUDIO_FORM,
     "/v1/images/generations": {"model": "gpt-image-1-mini", "prompt": "Hello"},
-    "/v1/images/edits": image_form({"model": "gpt-image-1-mini", "prompt": "Hello"}),
-    "/v1/images/variations": image_form({"model": "gpt-image-1-mini"}),
     "/v1/rerank": {"model": "text-embedding-3-small", "query": "Hello", "documents": ["Hello", "Bye"]},
 }
 """A good body for every route that reaches a provider, for a model with a price above zero; bytes are a form."""
@@ -75,7 +80,7 @@ def test_a_route_to_a_provider_reaches_it_under_a_hold_and_is_charged(
 ) -> None:
     upstream.forget()
     who = gateway.customer(credits="1")
-    answer = _post(gateway, ADDRESSES[path], who, BODIES[path])
+    answer = _post(gateway, path, who, BODIES[path])
     assert answer.status == 200
     assert len(upstream.seen) == 1
     receipt = gateway.receipt(who, answer.headers["x-request-id"])
@@ -107,12 +112,13 @@ def test_no_route_to_a_provider_is_beside_any_limit(
         body = BODIES[path]
         if stream and isinstance(body, dict) and "messages" in body:
             body = body | {"stream": True}
-        assert _code_of(_post(gateway, ADDRESSES[path], who, body)) == code
+        assert _code_of(_post(gateway, path, who, body)) == code
         assert upstream.seen == []
 
 
 def _post(gateway: Gateway, path: str, who: Customer, body: dict[str, Any] | bytes) -> Answer:
-    return gateway.post(path, who, body, FORM if isinstance(body, bytes) else None)
+    form = {"content-type": CONTENT_TYPE} if isinstance(body, bytes) else {}
+    return gateway.post(ADDRESSES[path], who, body, form)
 
 
 def _code_of(answer: Answer) -> str:
@@ -128,7 +134,7 @@ def test_no_other_route_reaches_a_provider_or_charges(gateway: Gateway, upstream
     for address in (path, path + "x", path + "/x/v1/chat/completions"):
         gateway.get(address, who)
         for body in BODIES.values() if dialect_at(address) is None else ():  # a slash too many is forgiven
-            _post(gateway, address, who, body)
+            gateway.post(address, who, body)
     assert upstream.seen == []
     assert gateway.available(who) == parse_credits("1")
     assert gateway.get("/v1/key", who).headers["x-ratelimit-used"] == "0"

@@ -14,7 +14,14 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from tests.support import anthropic_answers, gemini_answers, images_answers, responses_answers, small_answers
+from tests.support import (
+    anthropic_answers,
+    audio_answers,
+    gemini_answers,
+    images_answers,
+    responses_answers,
+    small_answers,
+)
 from tests.support.script import Script, answer, events
 
 Json = dict[str, Any]
@@ -111,6 +118,8 @@ def encoded(value: Json) -> bytes:
 
 def suited_to(path: str, body: bytes) -> Script:
     """What a well-behaved provider would answer to this request: the right shape, usage only if asked for."""
+    if audio_answers.is_audio(path):
+        return audio_answers.suited_to(path)
     if images_answers.is_images(path):
         return images_answers.suited_to(body)
     try:

@@ -112,7 +112,8 @@ def bounds_of(call: Call, priced: PricedModel, input_tokens: int | None = None) 
     """The largest quantities the call can cause."""
     model = priced.model
     context = model.context_length or FALLBACK_CONTEXT
-    most = call.input_most if input_tokens is None else input_tokens
+    bounds = [bound for bound in (call.input_most, input_tokens) if bound is not None]
+    most = min(bounds, default=None)
     at_most = call.at_most if not call.units else {**dict(call.units), **call.at_most}
     limit = None if call.output_limit is None or not call.has_output else call.output_limit + call.output_extra
     return Bounds(

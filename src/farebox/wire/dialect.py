@@ -29,9 +29,11 @@ from farebox.wire import (
 )
 from farebox.wire.addresses import tidied
 from farebox.wire.anthropic.dialect import AnthropicMessages
+from farebox.wire.audio.speaking import Speaking
+from farebox.wire.audio.transcribing import Transcriptions, Translations
 from farebox.wire.call import PLAIN_BODY, Call, ChannelBody, Malformed
 from farebox.wire.gemini import dialect as gemini
-from farebox.wire.images.dialect import ImageEdits, ImageGenerations, ImageVariations
+from farebox.wire.images.dialect import ImageGenerations
 from farebox.wire.openai_answer import Answer
 from farebox.wire.openai_errors import UpstreamError
 from farebox.wire.openai_stream import StreamMeter
@@ -59,8 +61,12 @@ class Meters(Protocol):
     def feed(self, data: bytes) -> bytes: ...
     def end(self) -> bytes: ...
     def finish(self, charge: str | None, *, counted: Usage | None = None) -> bytes: ...
-    def cut_short(self, charge: str | None, *, counted: Usage | None = None, reason: str = "length") -> bytes: ...
-    def error_event(self, code: str, message: str) -> bytes: ...
+    def cut_short(
+        self, charge: str | None, *, counted: Usage | None = None, reason: str = "length"
+    ) -> bytes | None: ...
+    def error_event(self, code: str, message: str) -> bytes | None:
+        """None, here and above: an answer of this kind can only break off."""
+        ...
 
 
 class Dialect(Protocol):
@@ -203,9 +209,10 @@ DIALECTS: tuple[Dialect, ...] = (
     OpenAICompletions(),
     OpenAIModerations(),
     Rerank(),
+    Speaking(),
+    Transcriptions(),
+    Translations(),
     ImageGenerations(),
-    ImageEdits(),
-    ImageVariations(),
 )
 """Every dialect spoken, one for each route that reaches a provider (d41)."""
 
