@@ -421,6 +421,22 @@ async def test_bytes_that_cannot_be_removed_now_are_removed_later(shelf: Shelf) 
     assert (shelf.on_disk(), await shelf.rows()) == (set(), [])
 
 
+async def test_a_file_that_cannot_be_removed_keeps_no_other_from_it(shelf: Shelf) -> None:
+    files, who = await shelf.process(), await shelf.customer()
+    kept = [await stored(files, who, b"x" * 100, NewFile("a", "batch", expires_after_s=3600)) for _ in range(6)]
+    stuck = shelf.root / who.account_id / kept[0].id
+    stuck.unlink()
+    stuck.mkdir()  # what no unlink removes
+    for file in kept:
+        await age(shelf, file, 3600)
+    with pytest.raises(BlobsUnavailable):
+        await files.sweep()
+    assert await shelf.rows() == [(f"{who.account_id}/{kept[0].id}", "leaving")]
+    assert (shelf.on_disk(), await shelf.counted(who)) == (set(), (0, 0))
+    stuck.rmdir()
+    assert await files.sweep() == 1
+
+
 async def test_a_folder_that_is_gone_is_said_and_nothing_is_left_over(shelf: Shelf) -> None:
     files, who = await shelf.process(), await shelf.customer()
     shelf.root.write_text("not a folder")

@@ -17,6 +17,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
@@ -32,10 +33,10 @@ from farebox.store.postgres import GONE, Pool
 
 MOST_FILES = 100_000
 """An account keeps no more than this, whatever their size: a file is a name in a folder, too."""
-
-
 UPLOADS_AT_ONCE = 8
 """Of one account, in one process."""
+MOST_TROUBLES = 5
+"""How many files a sweep fails to clear away before it takes the store for out of reach."""
 
 
 class FileRefusal(StrEnum):
@@ -243,16 +244,25 @@ class Files:
     async def sweep(self) -> int:
         """Clear away what expired, what was deleted, what came to nothing, what the dead were receiving.
 
-        Returns how many it cleared. Several processes may do this at once.
+        Returns how many it cleared. Several processes may do this at once. One that cannot be cleared keeps no other
+        from it; what was wrong with it is raised last.
         """
         await self._run("expire_files", None)
         await self._run("abandon_orphans")
-        for place, draft in list(self._given_up.items()):
-            await self._clear_draft(place, draft)
-        leaving = await self._rows("leaving_files")
-        for row in leaving:
-            await self._clear(Place(row["account_id"], row["id"]), half=row["half"])
-        return len(leaving)
+        work = [partial(self._clear_draft, place, draft) for place, draft in self._given_up.items()]
+        for row in await self._rows("leaving_files"):
+            work.append(partial(self._clear, Place(row["account_id"], row["id"]), half=row["half"]))
+        troubles: list[BlobsUnavailable] = []
+        for clear in work:
+            try:
+                await clear()
+            except BlobsUnavailable as error:
+                troubles.append(error)
+                if len(troubles) == MOST_TROUBLES:
+                    break
+        if troubles:
+            raise troubles[-1]
+        return len(work)
 
     async def _clear(self, place: Place, *, half: bool) -> None:
         await self._blobs.remove(place.blob, half=half)

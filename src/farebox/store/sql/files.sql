@@ -65,7 +65,7 @@ UPDATE files SET state = 'leaving'
 WHERE state = 'arriving' AND NOT EXISTS (SELECT FROM boots WHERE boots.number = files.boot)
 
 -- name: leaving_files
-SELECT account_id, id, bytes IS NULL AS half FROM files WHERE state = 'leaving' ORDER BY account_id, id LIMIT 500
+SELECT account_id, id, bytes IS NULL AS half FROM files WHERE state = 'leaving' ORDER BY random() LIMIT 500
 
 -- name: forget_file
 DELETE FROM files WHERE account_id = $1 AND id = $2 AND state = 'leaving'
