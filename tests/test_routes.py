@@ -14,6 +14,7 @@ import pytest
 from tests.support import sounds
 from tests.support.forms import CONTENT_TYPE, END, field, file_head
 from tests.support.gateway import Answer, Customer, Gateway, running_gateway
+from tests.support.image_forms import image_form
 from tests.support.routes import read_routes
 from tests.support.scripted_upstream import ScriptedUpstream
 
@@ -42,6 +43,8 @@ BODIES: dict[str, dict[str, Any] | bytes] = {
     "/v1/audio/transcriptions": AUDIO_FORM,
     "/v1/audio/translations": AUDIO_FORM,
     "/v1/images/generations": {"model": "gpt-image-1-mini", "prompt": "Hello"},
+    "/v1/images/edits": image_form({"model": "gpt-image-1-mini", "prompt": "Hello"}),
+    "/v1/images/variations": image_form({"model": "gpt-image-1-mini"}),
     "/v1/rerank": {"model": "text-embedding-3-small", "query": "Hello", "documents": ["Hello", "Bye"]},
 }
 """A good body for every route that reaches a provider, for a model with a price above zero; bytes are a form."""

@@ -33,7 +33,7 @@ from farebox.wire.audio.speaking import Speaking
 from farebox.wire.audio.transcribing import Transcriptions, Translations
 from farebox.wire.call import PLAIN_BODY, Call, ChannelBody, Malformed
 from farebox.wire.gemini import dialect as gemini
-from farebox.wire.images.dialect import ImageGenerations
+from farebox.wire.images.dialect import ImageEdits, ImageGenerations, ImageVariations
 from farebox.wire.openai_answer import Answer
 from farebox.wire.openai_errors import UpstreamError
 from farebox.wire.openai_stream import StreamMeter
@@ -213,6 +213,8 @@ DIALECTS: tuple[Dialect, ...] = (
     Transcriptions(),
     Translations(),
     ImageGenerations(),
+    ImageEdits(),
+    ImageVariations(),
 )
 """Every dialect spoken, one for each route that reaches a provider (d41)."""
 
