@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 from tests.faults.node import Node, until
 from tests.support.forms import CONTENT_TYPE, pieces
-from tests.support.small_s3 import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, small_s3
+from tests.support.small_s3 import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, SmallS3, small_s3
 
 from farebox.config import load_settings
 from farebox.main import open_books
@@ -52,6 +52,16 @@ class Site:
         answer: dict[str, Any] = json.loads(response.read())
         assert response.status == 200, answer
         return answer
+
+    def upload_until(self, stop: threading.Event) -> None:
+        """An upload that has no end of its own."""
+
+        def content() -> Iterator[bytes]:
+            while not stop.is_set():
+                yield PIECE
+
+        with suppress(OSError, http.client.HTTPException):
+            self.ask("POST", "/v1/files", iter(pieces(content(), "half.txt", {"purpose": "user_data"})))
 
     def digest(self, file_id: str) -> str:
         response, digest = self.ask("GET", f"/v1/files/{file_id}/content"), hashlib.sha256()
@@ -91,6 +101,14 @@ async def site(database: str, folder: Path) -> AsyncIterator[Site]:
         yield site
 
 
+def place_of(s3: SmallS3) -> dict[str, str]:
+    """Settings by which files go there."""
+    return {
+        "files_s3_endpoint": s3.endpoint, "files_s3_bucket": BUCKET, "files_s3_region": REGION,
+        "files_s3_access_key": ACCESS_KEY, "files_s3_secret_key": SECRET_KEY,
+    }  # fmt: skip
+
+
 def memory_mb(node: Node, field: str) -> float:
     """`VmRSS`: what the gateway takes now; `VmHWM`: the most it took since the peak was forgotten."""
     lines = [line for pid in (node.pid, *node.workers) for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
@@ -125,11 +143,7 @@ async def test_200_mb_in_and_out_of_a_folder_leave_memory_flat(site: Site) -> No
 
 async def test_200_mb_in_and_out_of_a_bucket_leave_memory_flat(database: str, folder: Path) -> None:
     with small_s3() as s3:
-        place = {
-            "files_s3_endpoint": s3.endpoint, "files_s3_bucket": BUCKET, "files_s3_region": REGION,
-            "files_s3_access_key": ACCESS_KEY, "files_s3_secret_key": SECRET_KEY,
-        }  # fmt: skip
-        async with a_site(database, folder, **place) as site:
+        async with a_site(database, folder, **place_of(s3)) as site:
             await check_memory(site)
 
 
@@ -147,22 +161,14 @@ async def test_a_client_that_does_not_read_costs_no_memory(site: Site) -> None:
 
 async def test_kill_9_in_an_upload_leaves_no_file_and_takes_no_room(site: Site) -> None:
     kept = await asyncio.to_thread(site.upload, 2 * MB)
-    sending = threading.Event()
+    stop = threading.Event()
 
-    def endless() -> Iterator[bytes]:
-        while not sending.is_set():
-            yield PIECE
-
-    def upload() -> None:
-        with suppress(OSError, http.client.HTTPException):
-            site.ask("POST", "/v1/files", iter(pieces(endless(), "half.txt", {"purpose": "user_data"})))
-
-    uploads = [asyncio.create_task(asyncio.to_thread(upload)) for _ in range(3)]
+    uploads = [asyncio.create_task(asyncio.to_thread(site.upload_until, stop)) for _ in range(3)]
     await until(
         lambda: len(site.on_disk()) == 4 and all(path.stat().st_size for path in site.on_disk()), 20, "no upload"
     )
     site.node.kill()
-    sending.set()
+    stop.set()
     await asyncio.gather(*uploads)
     assert await site.states() == ["kept", "arriving", "arriving", "arriving"]
     assert await site.counted() == 2 * MB, "an upload takes no room before it is kept"
@@ -172,6 +178,22 @@ async def test_kill_9_in_an_upload_leaves_no_file_and_takes_no_room(site: Site) 
     await until(lambda: _is(site.states(), ["kept", "kept"]), 5, "their rows are still there")
     assert await site.counted() == 3 * MB
     assert await asyncio.to_thread(site.digest, kept["id"]) == hashlib.sha256(PIECE * 2).hexdigest()
+
+
+async def test_kill_9_in_an_upload_to_a_bucket_leaves_no_parts(database: str, folder: Path) -> None:
+    with small_s3() as s3:
+        async with a_site(database, folder, **place_of(s3)) as site:
+            stop = threading.Event()
+
+            uploading = asyncio.create_task(asyncio.to_thread(site.upload_until, stop))
+            await until(lambda: any(len(parts) > 1 for _, parts in s3.uploads.values()), 20, "no parts")
+            site.node.kill()
+            stop.set()
+            await uploading
+            await site.node.run()
+            await until(lambda: not s3.uploads, SWEPT_S, "the parts of the dead are still there")
+            await until(lambda: _is(site.states(), []), 5, "its row is still there")
+            assert s3.blobs == {}
 
 
 async def test_kill_9_at_any_moment_leaves_whole_files_and_a_true_count(site: Site) -> None:
