@@ -13,7 +13,7 @@ import msgspec
 
 from farebox.wire.call import ABSENT, Fields, is_present, raw
 from farebox.wire.json_text import but, read_dict, strings_in
-from farebox.wire.payloads import UNREADABLE, changed
+from farebox.wire.payloads import UNREADABLE, changed, fields_of
 
 DONE = b"[DONE]"
 DONE_EVENT = b"data: [DONE]\n\n"
@@ -104,11 +104,14 @@ def read_chunk(payload: bytes) -> Chunk | None:
 
 def usage_in(chunk: Chunk, payload: bytes) -> msgspec.Raw | None:
     """The usage object as written, wherever the server put it; `null` is none."""
-    if chunk.usage is not None:
-        return _read_fields(payload)["usage"]
-    for place, choice in enumerate(chunk.choices or ()):
-        if choice.usage is not None:
-            return _read_choices(payload).choices[place]["usage"]
+    try:
+        if chunk.usage is not None:
+            return _read_fields(payload)["usage"]
+        for place, choice in enumerate(chunk.choices or ()):
+            if choice.usage is not None:
+                return _read_choices(payload).choices[place]["usage"]
+    except UNREADABLE:
+        return None  # names that are no text were passed over until here
     return None
 
 
@@ -118,7 +121,7 @@ def is_error(payload: bytes, chunk: Chunk | None, event_name: bytes | None) -> b
         return True
     if chunk is None or chunk.choices:
         return False
-    fields = _read_fields(payload)
+    fields = fields_of(payload) or {}
     return b'"error"' in [bytes(fields[name]) for name in ("object", "type") if name in fields]
 
 

@@ -6,7 +6,7 @@ of 16 output tokens is what a caller without a limit gets and what is held. `par
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import msgspec
 
@@ -24,6 +24,7 @@ from farebox.wire.call import (
     Malformed,
     MalformedCode,
     is_set,
+    text_field,
 )
 from farebox.wire.json_object import read_as, read_object
 from farebox.wire.price_fields import OPENAI_COMPLETIONS, read_service_tier, refuse_fields, refused_names
@@ -133,8 +134,8 @@ def prompts_of(call: Call) -> list[str | list[int]]:
 def completion_text(call: Call) -> str:
     """All text of the request that becomes input tokens; token numbers are none (see `token_numbers`)."""
     texts = [prompt for prompt in prompts_of(call) if isinstance(prompt, str)]
-    suffix: Any = msgspec.json.decode(call.fields["suffix"], strict=False) if "suffix" in call.fields else None
-    return "\n".join([*texts, suffix] if isinstance(suffix, str) else texts)
+    suffix = text_field(call.fields, "suffix")
+    return "\n".join(texts if suffix is None else [*texts, suffix])
 
 
 def token_numbers(call: Call) -> int:

@@ -11,9 +11,9 @@ from typing import Any, cast
 import msgspec
 
 from farebox.tariff.meters import Meter, Usage, input_tokens, output_tokens
-from farebox.wire.call import ABSENT, Fields, raw
+from farebox.wire.call import ABSENT, raw
 from farebox.wire.json_text import but, read_dict, strings_in
-from farebox.wire.payloads import UNREADABLE, changed, on_a_line
+from farebox.wire.payloads import UNREADABLE, changed, fields_of, on_a_line
 
 STOP_REASONS = {
     "end_turn": "stop",
@@ -97,7 +97,7 @@ class _ServedTier(msgspec.Struct, gc=False):
 
 _read_event = msgspec.json.Decoder(StreamEvent).decode
 _read_message = msgspec.json.Decoder(Message).decode
-_read_fields = msgspec.json.Decoder(Fields).decode
+_NOTHING = msgspec.Raw(b"{}")
 _read_tier = msgspec.json.Decoder(_ServedTier).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -127,8 +127,8 @@ def is_search(block: Block) -> bool:
 
 
 def usage_in(payload: bytes) -> msgspec.Raw:
-    """The usage object of an event that states one, as written."""
-    return _read_fields(payload)["usage"]
+    """The usage object of an event that states one, as written; an empty one if it cannot be read after all."""
+    return (fields_of(payload) or {}).get("usage", _NOTHING)
 
 
 def tier_in(usage: msgspec.Raw) -> str | None:
@@ -166,10 +166,10 @@ def message_of(identifier: str, model: str) -> dict[str, object]:
 
 def started_as(payload: bytes, model: str) -> bytes:
     """A `message_start` with the name asked for, all other fields as written."""
-    fields = _read_fields(payload)
-    return event(
-        "message_start", _encode(fields | {"message": _read_fields(fields["message"]) | {"model": raw(model)}})
-    )
+    fields = fields_of(payload) or {"type": raw("message_start")}
+    message = fields_of(fields.get("message", ABSENT))
+    shown: dict[str, object] = message_of("", model) if message is None else dict[str, object](message)
+    return event("message_start", _encode({**fields, "message": shown | {"model": model}}))
 
 
 def ending(payload: bytes, usage: dict[str, object]) -> bytes:

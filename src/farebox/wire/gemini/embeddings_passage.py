@@ -122,7 +122,10 @@ class GeminiOnOpenAI(_Between):
 
     def objection(self, call: Call) -> Malformed | None:
         """Media, and lists whose requests want vectors of several lengths."""
-        wanted = _wanted(call)
+        try:
+            wanted = _wanted(call)
+        except _ERRORS:
+            return Malformed(MalformedCode.INVALID_PARAMETER, "'content' cannot be read.", "content")
         if any(part.text is None for one in wanted for part in one.content.listed):
             return _not_carried("content", "images, sound and files")
         if len({one.output_dimensionality for one in wanted}) > 1:

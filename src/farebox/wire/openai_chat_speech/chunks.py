@@ -114,7 +114,7 @@ def arguments_of(function: Function) -> str:
         return ""
     try:
         return _read_text(function.arguments)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return bytes(function.arguments).decode(errors="replace")
 
 
