@@ -120,6 +120,34 @@ def responses(client: openai.OpenAI) -> dict[str, Any]:
     }
 
 
+def audio(client: openai.OpenAI) -> dict[str, Any]:
+    asked: Any = {"model": "tts-1", "voice": "alloy", "input": "Say something short.", "response_format": "wav"}
+    spoken = client.audio.speech.create(**asked).content
+    with client.audio.speech.with_streaming_response.create(**asked) as answer:
+        streamed, kind = b"".join(answer.iter_bytes()), answer.headers["content-type"]
+    file: Any = ("speech.wav", spoken)
+    writing: Any = {"model": "whisper-1", "file": file}
+    raw = client.audio.transcriptions.with_raw_response.create(**writing)
+    events = list(client.audio.transcriptions.create(model="gpt-4o-transcribe", file=file, stream=True))
+    try:
+        client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"no audio at all"))
+    except openai.APIStatusError as error:
+        refused = (type(error).__name__, error.status_code, error.code)
+    return {
+        "bytes": len(spoken),
+        "streamed": streamed == spoken,
+        "kind": kind,
+        "written": raw.parse().text,
+        "charged": raw.headers["x-credits-charged"],
+        "translated": client.audio.translations.create(**writing).text,
+        "subtitles": str(client.audio.transcriptions.create(**writing, response_format="srt")),
+        "duration": float(client.audio.transcriptions.create(**writing, response_format="verbose_json").duration),
+        "deltas": "".join(getattr(event, "delta", "") for event in events),
+        "done": getattr(events[-1], "text", None),
+        "refused": refused,
+    }
+
+
 def models(client: openai.OpenAI) -> dict[str, Any]:
     one = client.models.retrieve("gpt-4o-2024-05-13")
     return {
@@ -168,6 +196,7 @@ def converse(base_url: str, secrets: dict[str, str]) -> dict[str, Any]:
         "completions": completions(client),
         "responses": responses(client),
         "flagged": client.moderations.create(input=["one", "two"]).results[1].flagged,
+        "audio": audio(client),
         "models": models(client),
         "side_by_side": asyncio.run(side_by_side(base_url, secrets["good"])),
         "failures": {

@@ -95,6 +95,17 @@ def test_responses_are_kept_followed_and_deleted(told: Told) -> None:
     assert story["gone"] == 404
 
 
+def test_speech_is_made_and_written_down(told: Told) -> None:
+    story = told["audio"]
+    assert (story["bytes"], story["streamed"], story["kind"]) == (44 + 48 * 1_400, True, "audio/wav")
+    assert story["written"] == story["translated"]
+    assert story["written"] in story["subtitles"]
+    assert parse_credits(story["charged"]) == 140_000  # 1.4 s at 0.006 a minute
+    assert story["duration"] == 2.0
+    assert story["deltas"] == story["done"]
+    assert story["refused"] == ["APIStatusError", 415, "unsupported_media_type"]
+
+
 def test_models_are_listed_and_found_by_alias(told: Told) -> None:
     models = told["models"]
     assert {"gpt-4o", "gpt-4o-mini", "text-embedding-3-small"} <= set(models["ids"])

@@ -33,7 +33,7 @@ from typing import Any
 
 import msgspec
 
-from farebox.upstream import sandbox_chat, sandbox_embeddings, sandbox_images
+from farebox.upstream import sandbox_audio, sandbox_chat, sandbox_embeddings, sandbox_images
 from farebox.upstream.sandbox_script import Script, read_script
 from farebox.upstream.sandbox_small import Completions, moderation, ranking
 from farebox.upstream.sandbox_speech import Spoken
@@ -100,6 +100,8 @@ class Task:
             return sandbox_chat.events(self.call, self.script, self._tools())
         if self._dialect.name in SPEECHES:
             return self._spoken().events(self._tools())
+        if self._dialect.resource == "audio":
+            return sandbox_audio.events(self._dialect, self.call, self.script)
         if self._dialect.resource == "images":
             return sandbox_images.events(self._dialect, self.call, self.script)
         return Completions(self._dialect, self.call, self.script).events()
@@ -124,6 +126,8 @@ _WHOLE: Mapping[str, Callable[[Dialect, Call, Script], bytes]] = {
     "gemini_embeddings": _vectors,
     "openai_moderations": moderation,
     "rerank": ranking,
+    "audio_transcriptions": sandbox_audio.answer,
+    "audio_translations": sandbox_audio.answer,
     "image_generations": sandbox_images.answer,
     "image_edits": sandbox_images.answer,
     "image_variations": sandbox_images.answer,
@@ -177,9 +181,10 @@ class Exchange:
             raise ClientLeft
         await self._send({"type": "http.response.body", "body": piece, "more_body": more})
 
-    async def answer(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-        """A whole buffered answer."""
-        await self.start(status, _JSON, (b"content-length", str(len(body)).encode()), *headers)
+    async def answer(self, status: int, body: bytes, *headers: tuple[bytes, bytes], kind: bytes = b"") -> None:
+        """A whole buffered answer, JSON unless it is of another `kind`."""
+        content_type = (b"content-type", kind) if kind else _JSON
+        await self.start(status, content_type, (b"content-length", str(len(body)).encode()), *headers)
         await self.write(body, more=False)
 
 
@@ -237,12 +242,13 @@ class Sandbox:
         elif task.call.stream:
             await self._stream(task, exchange)
         else:
-            await self._send_whole(exchange, task.answer(), script)
+            await self._send_whole(exchange, task, script)
 
     async def _stream(self, task: Task, exchange: Exchange) -> None:
         """Send the events one by one; a cut simply stops, and the server breaks the connection."""
         script = task.script
-        await exchange.start(200, _EVENTS, (b"cache-control", b"no-cache"))
+        kind = (b"content-type", task.call.answer_type) if task.call.answer_type else _EVENTS
+        await exchange.start(200, kind, (b"cache-control", b"no-cache"))
         for number, event in enumerate(task.events()):
             if number:
                 await exchange.pause(script.pace_ms)
@@ -257,9 +263,10 @@ class Sandbox:
         else:
             self.stats.finished += 1
 
-    async def _send_whole(self, exchange: Exchange, body: bytes, script: Script) -> None:
+    async def _send_whole(self, exchange: Exchange, task: Task, script: Script) -> None:
+        body = task.answer()
         if script.cut is None:
-            await exchange.answer(200, body)
+            await exchange.answer(200, body, kind=task.call.answer_type)
             self.stats.finished += 1
             return
         self.stats.failed += 1

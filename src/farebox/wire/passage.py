@@ -18,6 +18,7 @@ from farebox.wire.chat.speech import Speech
 from farebox.wire.chat.translated import TranslatedMeter, counted_output
 from farebox.wire.dialect import Dialect, Meters
 from farebox.wire.gemini.embeddings_passage import EMBEDDINGS
+from farebox.wire.gemini.images_passage import IMAGES
 from farebox.wire.openai_answer import Answer
 from farebox.wire.openai_errors import UpstreamError, read_upstream_error
 from farebox.wire.speeches import SPEECHES
@@ -137,7 +138,7 @@ _CHATS: Mapping[tuple[str, str], Joined] = {
     for channel, theirs in _SPOKEN_BY.items()
     if theirs in SPEECHES and ours != theirs
 }
-_TRANSLATIONS: Mapping[tuple[str, str], Joined] = {**_CHATS, **EMBEDDINGS}
+_TRANSLATIONS: Mapping[tuple[str, str], Joined] = {**_CHATS, **EMBEDDINGS, **IMAGES}
 """By the caller's dialect and the channel's."""
 
 

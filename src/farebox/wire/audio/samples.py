@@ -115,6 +115,10 @@ class FrameCount(SampleCount):
             at += frame[0]
         return at
 
+    def end(self) -> None:
+        if self._stage < 2:
+            self.feed(bytes(OPENING_BYTES))
+
     def _resync(self, held: bytes, at: int) -> int:
         self._resyncs += 1
         self.given_up = self.given_up or self._resyncs > MOST_RESYNCS
