@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import json
 import random
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 from tests.support import anthropic_answers, gemini_answers, openai_answers, responses_answers
 
@@ -108,7 +109,8 @@ BODIES: dict[str, list[dict[str, Any]]] = {
             "systemInstruction": {"parts": [{"text": "be kind"}]}, "serviceTier": "flex",
             "generationConfig": {"maxOutputTokens": 20, "temperature": 0.5, "stopSequences": ["x"], "topK": 4,
                                  "seed": 3, "candidateCount": 1, "responseMimeType": "application/json",
-                                 "responseSchema": _SCHEMA, "thinkingConfig": {"thinkingBudget": 5, "includeThoughts": True},
+                                 "responseSchema": _SCHEMA,
+                                 "thinkingConfig": {"thinkingBudget": 5, "includeThoughts": True},
                                  "responseModalities": ["TEXT"], "mediaResolution": "MEDIA_RESOLUTION_LOW"},
             "tools": [{"functionDeclarations": [_TOOL]}, {"google_search": {}}],
             "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["look"]}},
@@ -250,11 +252,16 @@ def _places(tree: Any) -> list[tuple[Any, Any]]:
     waiting: list[Any] = [tree]
     while waiting:
         value = waiting.pop()
-        kind: Any = type(value)
-        keys: Any = list(value) if kind is dict else range(len(value)) if kind is list else ()
+        keys = list(_keys(value))
         found += [(value, key) for key in keys]
         waiting += [value[key] for key in keys]
     return found
+
+
+def _keys(value: Any) -> Iterable[Any]:
+    if isinstance(value, list):
+        return range(len(cast(list[Any], value)))
+    return cast(dict[str, Any], value) if isinstance(value, dict) else ()
 
 
 def _broken(data: bytes, rng: random.Random) -> bytes:
