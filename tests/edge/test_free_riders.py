@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.pure.wire.mutations import BODIES
 from tests.support import gemini_answers, openai_answers
 from tests.support.gateway import Gateway, chat
 from tests.support.gemini_answers import gemini_answer
-from tests.support.openai_answers import chat_answer
+from tests.support.openai_answers import chat_answer, chat_stream, failure
 from tests.support.responses_answers import response_answer
+from tests.support.script import answer as plain_answer
+from tests.support.script import hang_up
 from tests.support.scripted_upstream import ScriptedUpstream
 from tests.support.shop import INPUT, OUTPUT, UPSTREAM_NAMES, Shop, remove_channel
 
@@ -109,3 +113,38 @@ def test_the_next_turn_of_a_conversation_goes_where_it_can_be_said(shop: Shop) -
         answer = shop.gateway.post("/v1/responses", customer, turn)
         remove_channel(shop.gateway, channel)
     assert (answer.status, native.seen[0].json()["tools"]) == (200, [tool])
+
+
+# What is written down -------------------------------------------------------------------------------
+
+SECRET, PRIVATE = "sk-upstream-1", "a-very-private-question"
+OUTCOMES = {
+    "answered": chat_answer(text=PRIVATE),
+    "streamed": chat_stream(text=PRIVATE),
+    "refused": failure(400, f"{PRIVATE} with {SECRET} at https://api.internal.example.com"),
+    "failed": failure(500, f"{PRIVATE} with {SECRET}"),
+    "benched": failure(401, f"{PRIVATE} with {SECRET}"),
+    "cut off": hang_up(),
+    "no answer at all": plain_answer(PRIVATE.encode()),
+}
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_nothing_that_was_said_stands_in_the_log(shop: Shop, capfd: pytest.CaptureFixture[str], outcome: str) -> None:
+    """Through every endpoint, whatever comes of it, and with the text in every field that takes one."""
+    customer = shop.customer()
+    shop.upstream.always(OUTCOMES[outcome])
+    for path, bodies in BODIES.items():
+        for body in bodies:
+            body = {name: value for name, value in body.items() if name != "service_tier"}
+            text = json.dumps(body | ({"model": "words"} if "model" in body else {}))
+            for word in ("hi", "be kind", "look", "https://x.org/a.png"):
+                text = text.replace(f'"{word}"', f'"{PRIVATE}"')
+            for sent in (text.encode(), text.encode()[:-1], text.encode() + b"\xff"):
+                answer = shop.gateway.post(path.replace("/m:", "/words:"), customer, sent)
+                assert answer.status != 500, (path, answer.body)
+                assert SECRET.encode() not in answer.body
+    assert shop.upstream.seen
+    logged = "".join(capfd.readouterr())
+    for hidden in (PRIVATE, SECRET, customer.secret, shop.upstream.base_url):
+        assert hidden not in logged, hidden
