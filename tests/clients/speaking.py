@@ -7,7 +7,9 @@ as one JSON object. It is the client as customers have it: nothing is patched, n
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import struct
 import sys
 from typing import Any
 
@@ -148,6 +150,37 @@ def audio(client: openai.OpenAI) -> dict[str, Any]:
     }
 
 
+def images(client: openai.OpenAI) -> dict[str, Any]:
+    asked: Any = {"model": "gpt-image-1", "prompt": "A cat.", "size": "1024x1024"}
+    raw = client.images.with_raw_response.generate(**asked, n=2)
+    made = raw.parse()
+    first = base64.b64decode(made.data[0].b64_json)
+    edited = client.images.edit(**asked, image=("cat.png", first), mask=("mask.png", first))
+    both = client.images.edit(**asked, image=[("a.png", first), ("b.png", first)])
+    varied = client.images.create_variation(model="flux-1.1-pro", image=("cat.png", first), n=3)
+    try:
+        client.images.edit(**asked, image=("cat.txt", b"no image at all", "text/plain"))
+    except openai.APIStatusError as error:
+        refused = [error.status_code, error.code, error.param]
+    return {
+        "png": first[:8].hex(),
+        "size": list(struct.unpack(">II", first[16:24])),
+        "count": len(made.data),
+        "output_tokens": made.usage.output_tokens,
+        "charged": raw.headers["x-credits-charged"],
+        "request_id": raw.headers["x-request-id"],
+        "edited": [len(edited.data), len(both.data)],
+        "varied": len(varied.data),
+        "refused": refused,
+        "streamed": None if openai.__version__.startswith("1.") else drawn(client, asked),
+    }
+
+
+def drawn(client: openai.OpenAI, asked: Any) -> dict[str, Any]:
+    events = list(client.images.generate(**asked, stream=True, partial_images=2))
+    return {"kinds": [event.type for event in events], "cost": events[-1].usage.model_dump().get("cost")}
+
+
 def models(client: openai.OpenAI) -> dict[str, Any]:
     one = client.models.retrieve("gpt-4o-2024-05-13")
     return {
@@ -197,6 +230,7 @@ def converse(base_url: str, secrets: dict[str, str]) -> dict[str, Any]:
         "responses": responses(client),
         "flagged": client.moderations.create(input=["one", "two"]).results[1].flagged,
         "audio": audio(client),
+        "images": images(client),
         "models": models(client),
         "side_by_side": asyncio.run(side_by_side(base_url, secrets["good"])),
         "failures": {

@@ -27,6 +27,12 @@ def test_openai_has_responses_that_follow_one_another(told: Told) -> None:
     assert story["responded"]
 
 
+def test_openai_draws_and_edits(told: Told) -> None:
+    story = told["openai"]
+    assert story["images"] == {"drawn": 2, "edited": 1, "tokens": 2 * 1_056}
+    assert story["png"] == "PNG"
+
+
 def test_anthropic_writes_streams_calls_tools_and_sees(told: Told) -> None:
     story = told["anthropic"]
     assert story["text"]

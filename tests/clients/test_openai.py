@@ -106,6 +106,20 @@ def test_speech_is_made_and_written_down(told: Told) -> None:
     assert story["refused"] == ["APIStatusError", 415, "unsupported_media_type"]
 
 
+def test_images_are_made_edited_varied_and_drawn(told: Told, situations: Situations) -> None:
+    story = told["images"]
+    assert (story["png"], story["size"], story["count"]) == (b"\x89PNG\r\n\x1a\n".hex(), [1024, 1024], 2)
+    assert story["output_tokens"] == 2 * 1_056
+    receipt = situations.gateway.receipt(situations.customer("good"), story["request_id"])
+    assert (receipt["charged"], receipt["usage"]["output_image"]) == (story["charged"], 2 * 1_056)
+    assert (story["edited"], story["varied"]) == ([1, 1], 3)
+    assert story["refused"] == [415, "unsupported_media_type", "image"]
+    if story["streamed"] is not None:
+        kinds = ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
+        assert story["streamed"]["kinds"] == kinds
+        assert parse_credits(story["streamed"]["cost"]) > 0
+
+
 def test_models_are_listed_and_found_by_alias(told: Told) -> None:
     models = told["models"]
     assert {"gpt-4o", "gpt-4o-mini", "text-embedding-3-small"} <= set(models["ids"])

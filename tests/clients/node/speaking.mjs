@@ -8,7 +8,7 @@ import { createAnthropic } from "@ai-sdk/anthropic";
 import { createGoogleGenerativeAI } from "@ai-sdk/google";
 import { createOpenAI } from "@ai-sdk/openai";
 import { APICallError, generateText, jsonSchema, stepCountIs, streamText, tool } from "ai";
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 
 const [baseURL, given] = process.argv.slice(2);
 const secrets = JSON.parse(given);
@@ -45,7 +45,13 @@ async function withOpenAI() {
   for await (const event of await client.responses.create({ model: GPT, input: QUESTION, stream: true })) {
     if (event.type === "response.output_text.delta") responded += event.delta;
   }
+  const drawing = { model: "gpt-image-1", prompt: "A cat.", size: "1024x1024" };
+  const drawn = await client.images.generate({ ...drawing, n: 2 });
+  const png = Buffer.from(drawn.data[0].b64_json, "base64");
+  const edited = await client.images.edit({ ...drawing, image: await toFile(png, "cat.png", { type: "image/png" }) });
   return {
+    images: { drawn: drawn.data.length, edited: edited.data.length, tokens: drawn.usage.output_tokens },
+    png: png.subarray(1, 4).toString(),
     text: chat.choices[0].message.content,
     streamed,
     calls: called.choices[0].message.tool_calls.map((call) => call.function.name),
