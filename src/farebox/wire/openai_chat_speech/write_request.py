@@ -10,10 +10,8 @@ import msgspec
 
 from farebox.wire.call import ChannelBody
 from farebox.wire.chat.request import ChatRequest, Format, Reasoning, Tool, ToolChoice
+from farebox.wire.openai_chat_speech.wishes import effort_of, set_by_operator, tools_asked
 from farebox.wire.openai_chat_speech.write_messages import Written, write_messages
-
-LOW_BUDGET, MEDIUM_BUDGET = 2_048, 8_192
-"""In tokens: a reasoning budget up to these is low or medium effort."""
 
 _HELD = frozenset({"model", "messages", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens"})
 """Fields an override may not set where this body is written: hold and charge stand on them."""
@@ -24,10 +22,8 @@ def write_request(request: ChatRequest, *, upstream_model: str, channel: Channel
     """The body. `request.output_limit` is what the hold covers, in tokens, reasoning included."""
     messages = write_messages(request.messages, signed="gemini" in upstream_model)
     body: Written = {"model": upstream_model, "messages": messages}
-    body |= _tools(request) | _sampling(request) | _wishes(request)
-    body |= {name: value for name, value in channel.overrides.items() if name not in _HELD}
-    if channel.safety_identifier is not None:
-        body["safety_identifier"] = channel.safety_identifier
+    body |= tools_asked(request, tool=_tool, choice=_choice) | _sampling(request) | _wishes(request)
+    body |= set_by_operator(channel, _HELD)
     if request.output_limit is not None:
         body[channel.limit_field] = request.output_limit
     if request.stream:
@@ -65,15 +61,8 @@ def _wishes(request: ChatRequest) -> Written:
 
 
 def _effort(reasoning: Reasoning | None) -> str | None:
-    """An effort as it is; a budget by its size. No budget and none at all leave it to the model."""
-    if reasoning is None:
-        return None
-    if reasoning.effort is not None:
-        return "xhigh" if reasoning.effort == "max" else reasoning.effort
-    budget = reasoning.budget or 0
-    if budget <= 0:
-        return None
-    return "low" if budget <= LOW_BUDGET else "medium" if budget <= MEDIUM_BUDGET else "high"
+    effort = None if reasoning is None else effort_of(reasoning)
+    return "xhigh" if effort == "max" else effort
 
 
 def _format(form: Format | None) -> Written | None:
@@ -87,21 +76,6 @@ def _format(form: Format | None) -> Written | None:
     if form.strict is not None:
         schema["strict"] = form.strict
     return {"type": "json_schema", "json_schema": schema}
-
-
-def _tools(request: ChatRequest) -> Written:
-    """Tools and what is said of them; without tools there is nothing to choose."""
-    if not request.tools:
-        return {}
-    written: Written = {"tools": [_tool(tool) for tool in request.tools]}
-    choice = request.tool_choice
-    if choice is not None:
-        custom = frozenset([tool.name for tool in request.tools if tool.custom])
-        if choice.mode != "auto":
-            written["tool_choice"] = _choice(choice, custom)
-        if choice.parallel is not None:
-            written["parallel_tool_calls"] = choice.parallel
-    return written
 
 
 def _tool(tool: Tool) -> Written:

@@ -28,13 +28,10 @@ from farebox.wire.chat.request import (
     ToolUse,
 )
 from farebox.wire.openai_chat_speech.parts import PDF, url_of
+from farebox.wire.openai_chat_speech.wishes import effort_of, set_by_operator, tools_asked
+from farebox.wire.openai_chat_speech.write_messages import Written
 from farebox.wire.responses.forward import SEALED_REASONING
 from farebox.wire.responses.read_items import NAME
-
-Written = dict[str, object]
-
-LOW_BUDGET, MEDIUM_BUDGET = 2_048, 8_192
-"""In tokens: a reasoning budget up to these is low or medium effort."""
 
 _HELD = frozenset({"model", "input", "stream", "store", "max_output_tokens", "max_tool_calls", "tools", "background"})
 """Fields an override may not set where this body is written: hold and charge stand on them."""
@@ -49,10 +46,8 @@ def write_request(request: ChatRequest, *, upstream_model: str, channel: Channel
     if instructions is not None:
         body["instructions"], messages = instructions, messages[1:]
     body["input"] = [item for message in messages for item in _items(message)]
-    body |= _tools(request) | _wishes(request)
-    body |= {name: value for name, value in channel.overrides.items() if name not in _HELD}
-    if channel.safety_identifier is not None:
-        body["safety_identifier"] = channel.safety_identifier
+    body |= tools_asked(request, tool=_tool, choice=_choice) | _wishes(request)
+    body |= set_by_operator(channel, _HELD)
     if request.output_limit is not None:
         body["max_output_tokens"] = request.output_limit
     if request.stream:
@@ -169,22 +164,12 @@ def _reasoning(wish: Reasoning | None) -> Written:
     if wish is None:
         return {}
     written: Written = {}
-    effort = _effort(wish)
+    effort = effort_of(wish)
     if effort is not None:
         written["effort"] = effort
     if wish.show:
         written["summary"] = "auto"
     return written
-
-
-def _effort(wish: Reasoning) -> str | None:
-    """An effort as it is; a budget by its size. No budget and none at all leave it to the model."""
-    if wish.effort is not None:
-        return wish.effort
-    budget = wish.budget or 0
-    if budget <= 0:
-        return None
-    return "low" if budget <= LOW_BUDGET else "medium" if budget <= MEDIUM_BUDGET else "high"
 
 
 def _format(form: Format) -> Written:
@@ -195,21 +180,6 @@ def _format(form: Format) -> Written:
         written["description"] = form.description
     if form.strict is not None:
         written["strict"] = form.strict
-    return written
-
-
-def _tools(request: ChatRequest) -> Written:
-    """Tools and what is said of them; without tools there is nothing to choose."""
-    if not request.tools:
-        return {}
-    written: Written = {"tools": [_tool(tool) for tool in request.tools]}
-    choice = request.tool_choice
-    if choice is not None:
-        custom = frozenset([tool.name for tool in request.tools if tool.custom])
-        if choice.mode != "auto":
-            written["tool_choice"] = _choice(choice, custom)
-        if choice.parallel is not None:
-            written["parallel_tool_calls"] = choice.parallel
     return written
 
 
