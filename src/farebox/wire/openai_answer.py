@@ -14,7 +14,7 @@ from farebox.tariff.meters import Usage
 from farebox.wire.call import ABSENT, Call, is_present
 from farebox.wire.openai_chunks import read_chunk, usage_in
 from farebox.wire.output import OutputText
-from farebox.wire.payloads import UNREADABLE, with_name
+from farebox.wire.payloads import UNREADABLE, with_name, without_cost
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -52,9 +52,10 @@ def read_chat(body: bytes, call: Call) -> Answer | None:
     for choice in read.choices:
         if choice.message is not None:
             output.add_delta(choice.message)
+    usage = usage_in(read, body)
     return Answer(
-        body=with_name(body, read.model, call.model),
-        usage=usage_in(read, body),
+        body=without_cost(with_name(body, read.model, call.model), usage),
+        usage=usage,
         finish_reasons={choice.index: choice.finish_reason for choice in read.choices if choice.finish_reason},
         service_tier=read.service_tier,
         output=output,
@@ -70,7 +71,7 @@ def read_embeddings(body: bytes, call: Call) -> Answer | None:
     if is_present(read.error) or bytes(memoryview(read.data)[:2]) in (b"", b"nu", b"[]"):
         return None
     return Answer(
-        body=with_name(body, read.model, call.model),
+        body=without_cost(with_name(body, read.model, call.model), read.usage),
         usage=read.usage if is_present(read.usage) else None,
         finish_reasons={},
         service_tier=None,

@@ -15,7 +15,7 @@ from farebox.wire.openai_chunks import Chunk, finish_chunk
 from farebox.wire.openai_completions import echoed
 from farebox.wire.openai_stream import StreamMeter
 from farebox.wire.output import OutputText
-from farebox.wire.payloads import UNREADABLE, with_name
+from farebox.wire.payloads import UNREADABLE, with_name, without_cost
 
 EMPTY_PIECE = {"text": "", "logprobs": None}
 """What a choice holds that only ends."""
@@ -72,7 +72,7 @@ def read_answer(body: bytes, call: Call) -> Answer | None:
     for choice in read.choices:
         output.add(without_echo(choice.text or "", choice.index, again))
     return Answer(
-        body=with_name(body, read.model, call.model),
+        body=without_cost(with_name(body, read.model, call.model), read.usage),
         usage=read.usage if is_present(read.usage) else None,
         finish_reasons={choice.index: choice.finish_reason for choice in read.choices if choice.finish_reason},
         service_tier=read.service_tier,

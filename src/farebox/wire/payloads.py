@@ -17,6 +17,8 @@ from farebox.wire.call import Fields
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are not the JSON looked for."""
 
+_COSTS = ("cost", "cost_details")
+"""Where some providers write what they bill."""
 _read_fields = msgspec.json.Decoder(Fields).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -53,6 +55,13 @@ def with_name(payload: bytes, upstream_model: str | None, model: str, *, field: 
     return changed(payload, {field: model})
 
 
+def without_cost(payload: bytes, usage: msgspec.Raw | None) -> bytes:
+    """An answer whose `usage` says nothing of what the provider bills us: that is not the customer's charge."""
+    if usage is None or b'"cost' not in bytes(usage):
+        return payload
+    return changed(payload, {"usage": msgspec.Raw(changed(bytes(usage), {}, without=_COSTS))})
+
+
 def on_a_line(payload: bytes) -> bytes:
     """The payload of an event on one line: a line end in JSON is white space, and would end the field there."""
     return payload.replace(b"\n", b" ").replace(b"\r", b" ")
@@ -71,8 +80,8 @@ def usage_shown(
     """
     fields = None if reported is None or counted is not None else fields_of(reported)
     shown = written(counted or Usage({})) if fields is None else dict[str, object](fields)
-    shown.pop("cost_details", None)  # what the provider bills us is not the customer's charge
-    shown.pop("cost", None)
+    for name in _COSTS:  # what the provider bills us is not the customer's charge
+        shown.pop(name, None)
     if charge is not None:
         shown["cost"] = charge
     return shown

@@ -229,6 +229,25 @@ def test_no_override_asks_for_more_than_the_caller_did(limit: str) -> None:
     assert (sent[limit], sent["max_tokens"], sent.get("n", 1)) == (5, 5, 1)
 
 
+# What a provider bills ------------------------------------------------------------------------------
+
+BILLED = {"cost": 0.0123, "cost_details": {"upstream_inference_cost": 0.01}, "is_byok": False}
+OF_TOKENS = {"prompt_tokens": 1, "completion_tokens": 2, "input_tokens": 1, "output_tokens": 2} | BILLED
+WHOLE: list[Any] = [
+    (CHAT, PLAIN[1][1], {"model": "x", "choices": [{"index": 0, "message": {"content": "a"}}], "usage": OF_TOKENS}),
+    (MESSAGES, PLAIN[2][1], {"type": "message", "content": [{"type": "text", "text": "a"}], "usage": OF_TOKENS}),
+    (RESPONSES, PLAIN[3][1], {"id": "r", "status": "completed", "output": [], "usage": OF_TOKENS}),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "answer"), WHOLE)
+def test_what_the_provider_bills_is_not_shown_as_a_charge(path: str, body: Any, answer: dict[str, Any]) -> None:
+    read_back = dialect_of(path).read_answer(json.dumps(answer).encode(), call_of(path, body))
+    assert read_back is not None
+    assert json.loads(read_back.body)["usage"].keys().isdisjoint({"cost", "cost_details"})
+    assert read_back.usage is not None
+
+
 # What is kept at a provider -------------------------------------------------------------------------
 
 STORED = ("gs://bucket/a.png", "https://generativelanguage.googleapis.com/v1beta/files/abc", "file:///etc/passwd")

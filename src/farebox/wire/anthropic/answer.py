@@ -12,7 +12,7 @@ from farebox.wire.anthropic.events import STOP_REASONS, Block, is_search, read_m
 from farebox.wire.call import Call, is_present
 from farebox.wire.openai_answer import Answer
 from farebox.wire.output import OutputText
-from farebox.wire.payloads import with_name
+from farebox.wire.payloads import with_name, without_cost
 
 
 def read_answer(body: bytes, call: Call) -> Answer | None:
@@ -23,7 +23,7 @@ def read_answer(body: bytes, call: Call) -> Answer | None:
     usage = read.usage if is_present(read.usage) else None
     reason = read.stop_reason
     return Answer(
-        body=with_name(body, read.model, call.model),
+        body=without_cost(with_name(body, read.model, call.model), usage),
         usage=usage,
         finish_reasons={} if reason is None else {0: STOP_REASONS.get(reason, reason)},
         service_tier=None if usage is None else tier_in(usage),

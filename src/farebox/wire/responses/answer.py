@@ -8,6 +8,7 @@ from farebox.wire.call import ABSENT, Call, is_present
 from farebox.wire.json_object import read_as
 from farebox.wire.openai_answer import Answer
 from farebox.wire.output import OutputText
+from farebox.wire.payloads import without_cost
 from farebox.wire.responses.shown import Shown, tool_calls_in
 from farebox.wire.responses.usage import with_tool_calls
 
@@ -110,7 +111,7 @@ def read_answer(body: bytes, call: Call) -> Answer | None:
         return None
     shown = Shown(call)
     return Answer(
-        body=shown.body(body),
+        body=without_cost(shown.body(body), read.usage),
         usage=read.metered,
         finish_reasons={0: read.reason},
         service_tier=read.service_tier,
