@@ -7,6 +7,7 @@ can be read once the charge is committed. Contents are sealed; another account's
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from farebox.faults import LedgerUnavailable
 from farebox.ids import response_of
 from farebox.relay.ask import Ask
 from farebox.relay.attempts import Sent
+from farebox.relay.counting import IN_THREAD_BYTES
 from farebox.relay.job import Job
 from farebox.store.catalogue import Catalogue
 from farebox.store.keyring import KeyView
@@ -26,6 +28,7 @@ from farebox.tariff.price_list import Reasoning
 from farebox.upstream.secrets import CannotOpen, KeyRing
 from farebox.wire.call import ABSENT, Call, Fields, Malformed, Turn, is_present, raw
 from farebox.wire.dialect import OPENAI_RESPONSES, Meters
+from farebox.wire.form import FormDialect
 from farebox.wire.json_object import read_as, read_object
 from farebox.wire.responses.kept import (
     KeptTurn,
@@ -90,6 +93,8 @@ class Conversations:
     async def call_of(self, ask: Ask, view: KeyView) -> Call | Malformed | Refusal:
         """The call a request makes, with all it goes on from. Raises `LedgerUnavailable`."""
         if ask.dialect is not OPENAI_RESPONSES:
+            if isinstance(ask.dialect, FormDialect) and len(ask.body) > IN_THREAD_BYTES:
+                return await asyncio.to_thread(ask.dialect.parse, ask.body)
             return ask.dialect.parse(ask.body)
         wanted = read_as(ask.body, _wanted)
         if isinstance(wanted, Malformed):

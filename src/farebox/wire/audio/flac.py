@@ -37,7 +37,10 @@ class FlacCount(SampleCount):
                 return max(at, len(held) - 1)
             if len(held) - found < _LONGEST_HEAD:
                 return found
-            at = found + (self._frame(held, found) or 1)
+            head = self._frame(held, found)
+            at = found + (head or 1)
+            if head is None:
+                self.missed()
         return at
 
     def end(self) -> None:
@@ -96,7 +99,14 @@ def _checksum(head: bytes) -> int:
     """CRC-8 of a frame's head, polynomial x⁸ + x² + x + 1."""
     crc = 0
     for byte in head:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc << 1 ^ 0x107 if crc & 0x80 else crc << 1
+        crc = _CHECKSUMS[crc ^ byte]
     return crc
+
+
+def _checksum_of(byte: int) -> int:
+    for _ in range(8):
+        byte = byte << 1 ^ 0x107 if byte & 0x80 else byte << 1
+    return byte
+
+
+_CHECKSUMS = tuple(_checksum_of(byte) for byte in range(256))

@@ -56,6 +56,8 @@ class Mp4:
             self._walk(0, len(self._content), 0)
         except (struct.error, IndexError):
             return None
+        if self._boxes >= _MOST_BOXES:
+            return None
         return max([track.ms for track in self._tracks.values() if track.is_sound], default=0) or None
 
     def _walk(self, at: int, end: int, depth: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from farebox.wire.audio.samples import SampleCount
+from farebox.wire.audio.samples import MOST_FRAMES, SampleCount
 
 OPUS_RATE = 48_000
 _HEAD_BYTES = 27
@@ -48,6 +48,7 @@ class OggCount(SampleCount):
                 if found < 0:
                     return len(held) - 3
                 at = found
+                self.missed()
                 continue
             table = at + _HEAD_BYTES
             content = table + held[at + 26]
@@ -59,6 +60,7 @@ class OggCount(SampleCount):
         return at
 
     def _page(self, head: bytes, content: bytes) -> None:
+        self.frames += 1
         stream = self._streams.get(head[14:18])
         if stream is None or head[5] & 2:
             stream = self._begun(head[14:18])
@@ -71,6 +73,8 @@ class OggCount(SampleCount):
                 at, size, continued = at + size, 0, False
         if size and not continued:
             self._packet(stream, content[at:])  # begins here, goes on in the next page
+        if self.frames > MOST_FRAMES:
+            self.given_up = True
         if not stream.is_opus:
             position = int.from_bytes(head[6:14], "little", signed=True)
             stream.last = max(stream.last, position)
@@ -82,7 +86,8 @@ class OggCount(SampleCount):
         if before is not None:
             self._streams[serial + b"%d" % len(self._streams)] = before
         stream = self._streams[serial] = _Stream()
-        self.given_up = self.given_up or len(self._streams) > 1024
+        if len(self._streams) > 1024:
+            self.given_up = True
         return stream
 
     def _packet(self, stream: _Stream, packet: bytes) -> None:

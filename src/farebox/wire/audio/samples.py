@@ -11,6 +11,8 @@ from functools import lru_cache
 
 LONGEST_MS = 24 * 3_600_000
 """Nothing longer is counted on: a file that claims it is refused."""
+MOST_FRAMES = 1_500_000
+"""Nor anything in more pieces, of whatever kind: ten hours of the shortest MP3 frames."""
 MOST_RESYNCS = 20_000
 """Searches for the next frame after broken ones, before a file is given up as no audio."""
 OPENING_BYTES = 48
@@ -21,11 +23,13 @@ _TAG_BYTES = 10
 class SampleCount:
     """One stream of audio. `feed` what arrives, then `end`; `ms` is right at any time."""
 
-    __slots__ = ("given_up", "rest", "samples", "skip")
+    __slots__ = ("frames", "given_up", "rest", "resyncs", "samples", "skip")
 
     def __init__(self) -> None:
         self.samples: dict[int, int] = {}
         """By the rate they are played at, in hertz."""
+        self.frames = 0
+        self.resyncs = 0
         self.rest = b""
         self.skip = 0
         """Bytes that are passed over before the next head."""
@@ -40,8 +44,14 @@ class SampleCount:
     def add(self, count: int, rate: int) -> None:
         """So many samples were found."""
         self.samples[rate] = self.samples.get(rate, 0) + count
-        if self.samples[rate] > LONGEST_MS // 1000 * rate:
+        self.frames += 1
+        if self.frames > MOST_FRAMES or self.samples[rate] > LONGEST_MS // 1000 * rate:
             self.given_up = True
+
+    def missed(self) -> None:
+        """Nothing of use stood where it should."""
+        self.resyncs += 1
+        self.given_up = self.given_up or self.resyncs > MOST_RESYNCS
 
     def feed(self, piece: bytes) -> None:
         """The next bytes."""
@@ -80,13 +90,12 @@ class PcmCount(SampleCount):
 class FrameCount(SampleCount):
     """Formats that are frames in a row, each with a head that says how long it is."""
 
-    __slots__ = ("_resyncs", "_stage")
+    __slots__ = ("_stage",)
     HEAD_BYTES = 4
 
     def __init__(self) -> None:
         super().__init__()
         self._stage = 0
-        self._resyncs = 0
 
     def frame_at(self, held: bytes, at: int) -> tuple[int, int, int] | None:
         """Bytes, samples and rate of the frame whose head stands there; None if none does."""
@@ -120,8 +129,7 @@ class FrameCount(SampleCount):
             self.feed(bytes(OPENING_BYTES))
 
     def _resync(self, held: bytes, at: int) -> int:
-        self._resyncs += 1
-        self.given_up = self.given_up or self._resyncs > MOST_RESYNCS
+        self.missed()
         found = held.find(b"\xff", at + 1)
         return len(held) if found < 0 else found
 

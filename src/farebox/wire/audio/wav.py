@@ -78,6 +78,7 @@ class WavCount(SampleCount):
             self._left = _ENDLESS if size in _UNKNOWN else size
             self._padded = bool(size & 1)
             return at + 8
+        self.missed()
         self._padded = False
         if name == b"fmt ":
             if size < 16 or size > _HEADER_LIMIT:

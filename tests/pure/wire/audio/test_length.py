@@ -63,6 +63,8 @@ NO_AUDIO = [
     b"%PDF-1.7" + bytes(100),
     b"OggS" + bytes(200),
     b"fLaC" + bytes(200),
+    sounds.flac(1) + b"\xff\xf8" * 50_000,  # made to be dear to read
+    sounds.wav(1) + b"LIST\0\0\0\0" * 50_000,
 ]
 
 
