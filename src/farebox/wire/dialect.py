@@ -44,7 +44,7 @@ from farebox.wire.usage import Convention
 
 
 class Meters(Protocol):
-    """Reads one stream as it passes (see `openai_stream` for what each member promises)."""
+    """Reads one stream as it passes (see `passing` for what each member promises)."""
 
     output: OutputText
     finish_reasons: dict[int, str]

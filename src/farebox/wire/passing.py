@@ -76,6 +76,9 @@ class PassingMeter:
         shown = self.look(event, payload, name)
         if not self.holding:
             return shown
+        return self._withhold(shown)
+
+    def _withhold(self, shown: bytes) -> bytes:
         self._held_bytes += len(shown)
         if self._held_bytes > MAX_WITHHELD_BYTES:
             raise EndlessEnding("the upstream does not stop after its last event")
