@@ -58,11 +58,14 @@ class AskingAhead:
             return OPENAI_CHAT
         if is_present(shape.messages):
             return ANTHROPIC if question.dialect is ANTHROPIC else OPENAI_CHAT
-        if is_present(shape.documents) or is_present(shape.prompt):
-            return dialect_at("/v1/rerank" if is_present(shape.documents) else "/v1/completions")
+        priced = self._catalogue.current.names.get(shape.model)
+        if is_present(shape.documents):
+            return dialect_at("/v1/rerank")
+        if is_present(shape.prompt):
+            draws = priced is not None and priced.model.type is ModelType.IMAGE_GENERATION
+            return dialect_at("/v1/images/generations" if draws else "/v1/completions")
         if not is_present(shape.input):
             return OPENAI_CHAT
-        priced = self._catalogue.current.names.get(shape.model)
         return OPENAI_RESPONSES if priced is None else _OF_INPUT.get(priced.model.type, OPENAI_RESPONSES)
 
     async def _count_response(self, question: Question) -> dict[str, Any] | Refusal:

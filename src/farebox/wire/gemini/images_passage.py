@@ -108,7 +108,7 @@ class ImagesOnGemini:
         if read is None:
             return None
         output = OutputText()
-        output.add_images(len(images), tokens=len(images) * tokens_of(call, None, None))
+        output.add_images(len(images), tokens=len(images) * tokens_of(call))
         rows = [{"b64_json": image.data} for image in images]
 
         def render(charged: Usage) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from farebox.wire.call import ABSENT, Call, is_present
+from farebox.wire.call import ABSENT, Call, is_present, text_field
 from farebox.wire.images.canvas import Canvas, read_canvas
 from farebox.wire.openai_answer import Answer, with_name
 from farebox.wire.output import OutputText
@@ -28,8 +28,8 @@ class _Images(msgspec.Struct, gc=False):
     data: list[_Image] | None = None
     images: list[_Image] | None = None
     model: str | None = None
-    size: str | None = None
-    quality: str | None = None
+    size: msgspec.Raw = ABSENT
+    quality: msgspec.Raw = ABSENT
     usage: msgspec.Raw = ABSENT
     error: msgspec.Raw = ABSENT
 
@@ -63,9 +63,9 @@ def usage_for(call: Call, stated: msgspec.Raw) -> msgspec.Raw | None:
     return stated if call.has_output and is_present(stated) else None
 
 
-def tokens_of(call: Call, size: str | None, quality: str | None) -> int:
+def tokens_of(call: Call, size: msgspec.Raw = ABSENT, quality: msgspec.Raw = ABSENT) -> int:
     """Output tokens to count for one image where none are reported: by what was made, as far as that is said."""
-    asked = dict(call.parameters)
-    made = read_canvas(size or asked["size"], quality or asked["quality"])
+    asked, said = dict(call.parameters), {"size": size, "quality": quality}
+    made = read_canvas(text_field(said, "size") or asked["size"], text_field(said, "quality") or asked["quality"])
     likely = made.tokens_likely if isinstance(made, Canvas) else call.typical[1]
     return likely if call.output_limit is None else min(likely, call.output_limit)

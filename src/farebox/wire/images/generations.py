@@ -12,7 +12,7 @@ import msgspec
 
 from farebox.wire.call import MAX_MODEL_LENGTH, PLAIN_BODY, Call, ChannelBody, Fields, Malformed, raw
 from farebox.wire.images.price_fields import GENERATIONS
-from farebox.wire.images.wanted import INPUT_IMAGE_TOKENS, Wanted, call_of
+from farebox.wire.images.wanted import INPUT_IMAGE_TOKENS, Wanted, call_of, invalid
 from farebox.wire.json_object import read_as, read_object
 from farebox.wire.price_fields import refuse_fields, refused_names
 
@@ -51,7 +51,10 @@ def parse(body: bytes) -> Call | Malformed:
     read = read_as(body, _body)
     if isinstance(read, Malformed):
         return read
-    references, payload = _references(fields)
+    references = _references(fields)
+    if isinstance(references, Malformed):
+        return references
+    count, payload = references
     wanted = Wanted(
         model=read.model,
         prompt=read.prompt,
@@ -63,7 +66,7 @@ def parse(body: bytes) -> Call | Malformed:
         stream=read.stream or False,
         partial_images=read.partial_images or 0,
         user=read.user,
-        input_tokens=references * INPUT_IMAGE_TOKENS,
+        input_tokens=count * INPUT_IMAGE_TOKENS,
     )
     return refuse_fields(fields, _REFUSED) or call_of(body, fields, wanted, text_bytes=len(body) - payload)
 
@@ -80,12 +83,15 @@ def forward(
     return _encode(call.fields | changes) if changes else call.body
 
 
-def _references(fields: Fields) -> tuple[int, int]:
+def _references(fields: Fields) -> tuple[int, int] | Malformed:
     """How many images are given, and the bytes of the body they are written in."""
     count = size = 0
     for name in _GIVEN:
         if name in fields:
-            strings = _strings_in(_read_any(fields[name]))
+            try:
+                strings = _strings_in(_read_any(fields[name]))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return invalid(name, f"'{name}' cannot be read.")
             count += len(strings)
             size += sum(map(len, strings))
     return count, size

@@ -18,8 +18,8 @@ from farebox.wire.passing import PassingMeter
 class _Event(msgspec.Struct, gc=False):
     type: str = ""
     b64_json: msgspec.Raw = ABSENT
-    size: str | None = None
-    quality: str | None = None
+    size: msgspec.Raw = ABSENT
+    quality: msgspec.Raw = ABSENT
     usage: msgspec.Raw = ABSENT
     error: msgspec.Raw = ABSENT
 

@@ -20,6 +20,7 @@ from farebox.tariff.meters import Meter, Usage
 from farebox.tariff.rate import amount_of
 from farebox.tariff.rate_card import RateCard
 from farebox.wire.call import Call, ChannelBody, raw
+from farebox.wire.images.answer import read_answer
 from farebox.wire.images.generations import forward, parse
 from farebox.wire.images.stream import ImagesMeter
 from farebox.wire.images.usage import IMAGES
@@ -129,3 +130,14 @@ def test_defaults_of_the_public_interface_stand_where_cards_look(field: str) -> 
     assert dict(call().parameters) == {"size": "1024x1024", "quality": "standard", "resolution": "1K"}
     assert call().choices == 1
     assert call(**{field: None}).parameters == call().parameters
+
+
+@pytest.mark.parametrize("odd", [b'"size":5', b'"quality":null', b'"size":["auto"]', b'"size":"huge"'])
+def test_an_odd_word_beside_an_image_does_not_hide_it(odd: bytes) -> None:
+    asked = call()
+    answer = read_answer(b'{"data":[{"b64_json":"QUFB"}],%b}' % odd, asked)
+    assert answer is not None
+    assert (answer.output.delivered, answer.output.dropped_bytes) == (1, 5_000)
+    meter = ImagesMeter(asked)
+    assert meter.feed(b'data: {"type":"image_generation.completed","b64_json":"QUFB",%b}\n\n' % odd) == b""
+    assert (meter.finished, meter.output.delivered) == (True, 1)
