@@ -65,6 +65,12 @@ class _Search(msgspec.Struct, frozen=True, gc=False):
     search_context_size: str | None = None
 
 
+class _ExtraBody(msgspec.Struct, frozen=True, gc=False):
+    """What Google's compatible endpoint takes beside the dialect."""
+
+    google: Fields | None = None
+
+
 class _Body(msgspec.Struct, frozen=True, gc=False):
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODEL_LENGTH)]
     messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
@@ -82,11 +88,13 @@ class _Body(msgspec.Struct, frozen=True, gc=False):
     cache_control: CacheMark | None = None
     metadata: _Metadata | None = None
     web_search_options: _Search | None = None
+    extra_body: _ExtraBody | None = None
 
 
 _body = msgspec.json.Decoder(_Body)
 _REFUSED = refused_names(OPENAI_CHAT)
 _OUTPUT_METERS = {"text": Meter.OUTPUT, "audio": Meter.OUTPUT_AUDIO, "image": Meter.OUTPUT_IMAGE}
+_CACHES = frozenset({"cached_content", "cachedContent"})
 _UNCOMMON = frozenset(
     {"tools", "functions", "modalities", "prediction", "web_search_options", "service_tier", "cache_control"}
     | {"prompt_cache_options", "prompt_cache_retention"}
@@ -112,6 +120,9 @@ def _refuse(fields: Fields, wanted: _Body) -> Malformed | None:
     refusal = refuse_fields(fields, _REFUSED)
     if refusal is not None:
         return refusal
+    extra = wanted.extra_body and wanted.extra_body.google
+    if extra and not _CACHES.isdisjoint(extra):
+        return _invalid("extra_body", "Prompts cached at the provider cannot be referred to here.")
     for tool in wanted.tools or ():
         if tool.type not in FREE_TOOLS:
             return _invalid("tools", "Only tools of type 'function' and 'custom' are available here.")

@@ -250,6 +250,14 @@ def test_what_the_provider_bills_is_not_shown_as_a_charge(path: str, body: Any, 
 
 # What is kept at a provider -------------------------------------------------------------------------
 
+
+def test_no_prompt_cached_at_a_provider_is_referred_to() -> None:
+    body = json.dumps(PLAIN[1][1] | {"extra_body": {"google": {"cached_content": "cachedContents/a"}}})
+    assert refusal_of(CHAT, body.encode()).param == "extra_body"
+    assert refusal_of(CHAT, body.replace("cached_c", "c\\u0061ched_c").encode()).param == "extra_body"
+    call_of(CHAT, PLAIN[1][1] | {"extra_body": {"google": {"thinking_config": {"thinking_budget": 5}}}})
+
+
 STORED = ("gs://bucket/a.png", "https://generativelanguage.googleapis.com/v1beta/files/abc", "file:///etc/passwd")
 
 
