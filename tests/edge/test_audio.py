@@ -15,7 +15,7 @@ from tests.support.gateway import Answer, Customer, Gateway, running_gateway
 from tests.support.openai_answers import failure
 from tests.support.script import answer as plain
 from tests.support.scripted_upstream import ScriptedUpstream
-from tests.support.shop import model_for_sale, remove_channel, sell
+from tests.support.shop import Line, model_for_sale, remove_channel, sell, until
 
 from farebox.money import parse_credits
 from farebox.tariff.meters import Meter
@@ -79,6 +79,10 @@ def receipt_of(gateway: Gateway, who: Customer, answer: Answer) -> Any:
     assert parse_credits("1") - gateway.available(who) == parse_credits(receipt["charged"])
     assert parse_credits(receipt["charged"]) <= parse_credits(receipt["held"])
     return receipt
+
+
+class SpeechLine(Line):
+    path = SPEECH
 
 
 @pytest.fixture
@@ -335,6 +339,33 @@ def test_speech_that_breaks_off_ends_without_an_end_and_is_not_charged(
         speak(gateway, who)
     assert b"error" not in broken.value.partial
     assert (gateway.held(who), gateway.available(who)) == (0, parse_credits("1"))
+
+
+LEFT = [
+    # bills on   stamp                    seconds charged
+    (True,       "client_left_drained",   24_000),
+    (False,      "client_left_cancelled", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("bills_on", "stamp", "ms"), LEFT)
+def test_speech_that_is_left_is_charged_for_what_was_spoken(
+    gateway: Gateway, upstream: ScriptedUpstream, who: Customer, bills_on: bool, stamp: str, ms: int | None
+) -> None:
+    channel_id = gateway.channel(upstream.base_url, models={"left": "up"}, bills_after_disconnect=bills_on)
+    sell(gateway, model_for_sale("left", CARDS["spoken-second"]))
+    upstream.always(audio_answers.speech(sounds.mp3(1_000)).in_pieces_of(4_000, 0.02))
+    with SpeechLine(gateway.port, who, {"model": "left", "input": "Hello", "voice": "alloy"}, {}) as line:
+        line.until(b"\xff\xf3")
+        request_id = line.request_id
+        line.leave()
+    until(lambda: gateway.held(who) == 0)
+    receipt = gateway.receipt(who, request_id)
+    remove_channel(gateway, channel_id)
+    assert receipt["reason"] == stamp
+    assert 0 < receipt["usage"]["audio_seconds"] <= 24_000
+    assert ms in (None, receipt["usage"]["audio_seconds"])
+    assert parse_credits(receipt["charged"]) == receipt["usage"]["audio_seconds"] * 1_000
 
 
 @pytest.mark.parametrize("body", [b"", b'{"error": {"message": "no"}}'])

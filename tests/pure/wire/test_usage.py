@@ -13,6 +13,7 @@ from tests.pure.wire.bodies import chat_call, written
 
 from farebox.tariff.meters import Meter, Usage, input_tokens, output_tokens
 from farebox.wire import rerank
+from farebox.wire.audio.usage import SPOKEN, TRANSCRIPTS
 from farebox.wire.images.usage import IMAGES
 from farebox.wire.usage import (
     OPENAI_CHAT,
@@ -33,6 +34,8 @@ CONVENTIONS = {
     "openai_moderations": OPENAI_EMBEDDINGS,
     "rerank": rerank.CONVENTION,
     "images": IMAGES,
+    "audio_transcripts": TRANSCRIPTS,
+    "audio_speech": SPOKEN,
 }
 
 
