@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.pure.wire.mutations import BODIES
 from tests.support import gemini_answers, openai_answers
+from tests.support.anthropic_answers import message_answer
 from tests.support.gateway import Gateway, chat
 from tests.support.gemini_answers import gemini_answer
 from tests.support.openai_answers import chat_answer, chat_stream, failure
@@ -42,6 +43,23 @@ def test_a_body_goes_on_as_what_it_was_read_as(shop: Shop, stated: str) -> None:
     headers = {"content-type": stated}
     shop.gateway.post("/v1/chat/completions", shop.customer(), chat(model="words"), headers)
     assert shop.upstream.seen[0].headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("betas", ["context-1m-2025-08-07", "pdfs-2024-09-25, Context-1m-2025-08-07"])
+def test_no_header_widens_the_context_that_bounds_a_document(shop_gateway: Gateway, betas: str) -> None:
+    with ScriptedUpstream() as upstream:
+        names = {"words": "upstream-words"}
+        channel = shop_gateway.channel(upstream.base_url, models=names, dialect="anthropic")
+        upstream.play(message_answer(), message_answer())
+        source = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0x"}
+        for content in ([{"type": "document", "source": source}], "long text, bounded by its bytes"):
+            body = {"model": "words", "max_tokens": 9, "messages": [{"role": "user", "content": content}]}
+            customer = Shop(shop_gateway, upstream, channel).customer()
+            shop_gateway.post("/v1/messages", customer, body, {"anthropic-beta": betas})
+        remove_channel(shop_gateway, channel)
+    of_document, of_text = [seen.headers.get("anthropic-beta", "") for seen in upstream.seen]
+    assert "context" not in of_document.lower()
+    assert of_text == betas
 
 
 # What a provider of another dialect counts ----------------------------------------------------------

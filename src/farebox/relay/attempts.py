@@ -16,7 +16,7 @@ import structlog
 
 from farebox.faults import SetupFault
 from farebox.relay.job import Attempt, Job
-from farebox.relay.routes import SANDBOX, Route, WayOut
+from farebox.relay.routes import SANDBOX, WIDER_CONTEXT, Route, WayOut, within_context
 from farebox.relay.unsent import (
     NOTHING_SAID,
     CallerRefused,
@@ -181,7 +181,10 @@ class Upstreams:
         if passage is None:
             raise RequestInvalid(f"a channel of dialect {channel.dialect} cannot serve {dialect.name}")
         upstream_model = channel.models[prepared.model_id]
-        headers = route.headers(job.ask.headers, lease.key.secret, as_given=passage is dialect)
+        given, context = job.ask.headers, prepared.priced.model.context_length
+        if prepared.call.input_open and (context or 0) < WIDER_CONTEXT:
+            given = within_context(given)
+        headers = route.headers(given, lease.key.secret, as_given=passage is dialect)
         body = passage.forward(
             prepared.call,
             upstream_model=upstream_model,

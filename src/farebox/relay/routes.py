@@ -31,6 +31,9 @@ that would change what a provider does or says beside the body that was read: no
 TRANSLATED = frozenset({b"content-type", b"user-agent"})
 """Of the client's headers, what goes along with a call that was put into another dialect."""
 
+_BETA, _WIDER = b"anthropic-beta", b"context-1m"
+WIDER_CONTEXT = 1_000_000
+"""Tokens that the beta which widens the context widens it to."""
 _CONTENT_TYPE, _JSON, _FORM = b"content-type", b"application/json", b"multipart/"
 
 _CREDENTIALS: Mapping[str, tuple[bytes, bytes]] = {
@@ -120,6 +123,17 @@ def _as_read(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     character set the same bytes could ask for more (Law 1)."""
     name, value = pair
     return (name, _JSON) if name == _CONTENT_TYPE and not value.lower().startswith(_FORM) else pair
+
+
+def within_context(given: Headers) -> Headers:
+    """The headers without the beta that widens the context, for calls whose input is bounded by it alone (Law 1)."""
+    narrowed = [(name, _without_wider(value) if name == _BETA else value) for name, value in given]
+    return [pair for pair in narrowed if pair[0] != _BETA or pair[1]]
+
+
+def _without_wider(betas: bytes) -> bytes:
+    names = [name.strip() for name in betas.split(b",")]
+    return b",".join([name for name in names if not name.lower().startswith(_WIDER)])
 
 
 def safety_identifier(account_id: str) -> str:
