@@ -163,7 +163,7 @@ def test_d23_d28_usage_nobody_can_believe_is_counted_by_formula(
     upstream.play(images_answers.images(2, usage=stated, size="1024x1024", quality="medium"))
     _, receipt = charged(gateway, "gpt-image-1", n=2)
     assert (receipt["reason"], receipt["flags"]) == ("counted", [flag])
-    assert receipt["usage"]["output"] == 2 * 5_000
+    assert receipt["usage"]["output_image"] == 2 * 5_000
 
 
 def test_a_hold_is_whole_or_refused(gateway: Gateway) -> None:

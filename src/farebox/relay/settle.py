@@ -128,8 +128,9 @@ class Settler:
         )
         if output.searches:  # at most those that were held, which had a price
             usage[Meter.SEARCHES] = min(output.searches, job.prepared.call.at_most.get(Meter.SEARCHES, 0))
-        if job.prepared.call.typical[0] is Meter.OUTPUT_AUDIO and Meter.OUTPUT in usage:
-            usage[Meter.OUTPUT_AUDIO] = usage.pop(Meter.OUTPUT)
+        made = job.prepared.call.typical[0]  # speech and images have prices of their own
+        if made is not Meter.OUTPUT and Meter.OUTPUT in usage:
+            usage[made] = usage.pop(Meter.OUTPUT)
         usage = _with_units(job, usage, output.delivered)
         return Judged(usage, UsageSource.COUNTED, flags, delivered=output.delivered)
 
