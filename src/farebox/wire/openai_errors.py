@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import msgspec
 
+from farebox.wire.payloads import UNREADABLE
+
 MAX_MESSAGE = 500
 MAX_READ_BYTES = 64 * 1024
 MAX_NAME = 64
@@ -77,7 +79,7 @@ def read_upstream_error(body: bytes, *, names: Mapping[str, str] | None = None) 
         return UpstreamError("The provider refused the request.")
     try:
         said = _read_json(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return UpstreamError("The provider refused the request.")
     error = _error_in(said)
     message = _text(error, "message") or _text(error, "detail") or "The provider refused the request."

@@ -16,6 +16,7 @@ from farebox.wire.json_object import read_as, read_object
 from farebox.wire.media import MediaBounds, Part
 from farebox.wire.openai_answer import Answer, with_name
 from farebox.wire.output import OutputText
+from farebox.wire.payloads import UNREADABLE
 from farebox.wire.price_fields import OPENAI_MODERATIONS, refuse_fields, refused_names
 
 DEFAULT_MODEL = "omni-moderation-latest"
@@ -84,7 +85,7 @@ def read_answer(body: bytes, call: Call) -> Answer | None:
     """Read a moderation answer; the verdicts are not looked at. None if it is an error or something else."""
     try:
         read = _read_results(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     if not read.results or is_present(read.error):
         return None

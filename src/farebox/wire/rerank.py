@@ -26,6 +26,7 @@ from farebox.wire.call import (
 from farebox.wire.json_object import read_as, read_object
 from farebox.wire.openai_answer import Answer, with_name
 from farebox.wire.output import OutputText
+from farebox.wire.payloads import UNREADABLE
 from farebox.wire.price_fields import RERANK, refuse_fields, refused_names
 from farebox.wire.usage import Axis, Convention, Part
 
@@ -64,7 +65,6 @@ _read_fields = msgspec.json.Decoder(dict[str, Any], float_hook=str).decode
 _REFUSED = refused_names(RERANK)
 _INPUT_ONLY = {meter: 0 for meter in TOKENS if meter is not Meter.INPUT}
 _MEDIA = frozenset({"image", "image_url", "video", "video_url", "audio"})
-_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def parse(body: bytes) -> Call | Malformed:
@@ -124,7 +124,7 @@ def read_answer(body: bytes, call: Call) -> Answer | None:
     """Read a ranking; the scores are not looked at. None if it is an error or something else."""
     try:
         read = _read_results(body)
-    except _ERRORS:
+    except UNREADABLE:
         return None
     if is_present(read.error) or not (_is_list(read.results) or _is_list(read.data)):
         return None
@@ -188,7 +188,7 @@ def _text_in(document: dict[str, msgspec.Raw]) -> str:
 def _fields_of(value: msgspec.Raw) -> dict[str, Any]:
     try:
         return _read_fields(value) if is_present(value) else {}
-    except _ERRORS:
+    except UNREADABLE:
         return {}
 
 

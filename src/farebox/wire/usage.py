@@ -18,6 +18,7 @@ from typing import Any, cast
 import msgspec
 
 from farebox.tariff.meters import INPUT_TOKENS, MAX_QUANTITY, NO_USAGE, OUTPUT_TOKENS, Meter, Usage, output_tokens
+from farebox.wire.payloads import UNREADABLE
 
 Path = tuple[str, ...]
 """One name, or two where the count stands in an object of the usage object."""
@@ -115,7 +116,7 @@ def read_usage(
     """Turn a provider's usage object into disjoint meters, or say why it cannot be believed."""
     try:
         stated = _read_json(usage)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return UsageFault.UNREADABLE
     if convention.flatten is not None:
         stated = convention.flatten(stated)

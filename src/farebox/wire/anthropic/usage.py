@@ -13,13 +13,13 @@ import msgspec
 
 from farebox.tariff.meters import Meter
 from farebox.wire.call import Fields, is_present
+from farebox.wire.payloads import UNREADABLE
 from farebox.wire.usage import Axis, Convention, Part
 
 _WRITTEN, _SPLIT = "cache_creation_input_tokens", "cache_creation"
 _FIVE_MINUTES, _HOUR = "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
 
 _read_fields = msgspec.json.Decoder(Fields).decode
-_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def _one_split(stated: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +61,6 @@ def merged(earlier: msgspec.Raw | None, later: msgspec.Raw) -> msgspec.Raw:
     try:
         known = {} if earlier is None else _read_fields(earlier)
         said = {name: value for name, value in _read_fields(later).items() if is_present(value)}
-    except _ERRORS:
+    except UNREADABLE:
         return later
     return msgspec.Raw(msgspec.json.encode(known | said))

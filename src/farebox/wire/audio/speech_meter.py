@@ -15,6 +15,7 @@ from farebox.wire import openai_errors
 from farebox.wire.audio.spoken import Spoken
 from farebox.wire.call import ABSENT, is_present
 from farebox.wire.passing import PassingMeter
+from farebox.wire.payloads import UNREADABLE
 
 _DONE = "speech.audio.done"
 
@@ -27,7 +28,6 @@ class _Event(msgspec.Struct, gc=False):
 
 
 _read_event = msgspec.json.Decoder(_Event).decode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class SpeechMeter(PassingMeter):
@@ -45,7 +45,7 @@ class SpeechMeter(PassingMeter):
             return b""
         try:
             read = _read_event(payload)
-        except _UNREADABLE:
+        except UNREADABLE:
             return b"" if payload.strip() == b"[DONE]" else event
         if is_present(read.error) or read.type == "error":
             self.upstream_error = payload

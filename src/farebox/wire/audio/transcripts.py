@@ -9,6 +9,7 @@ import msgspec
 from farebox.wire.call import ABSENT, Call, is_present, text_field
 from farebox.wire.openai_answer import Answer
 from farebox.wire.output import OutputText
+from farebox.wire.payloads import UNREADABLE
 
 _PLAIN = b"text/plain; charset=utf-8"
 TEXT_TYPES: Mapping[str, bytes] = {"text": _PLAIN, "srt": _PLAIN, "vtt": b"text/vtt; charset=utf-8"}
@@ -32,14 +33,13 @@ class _Usage(msgspec.Struct, gc=False):
 
 _read = msgspec.json.Decoder(Transcript).decode
 _read_usage = msgspec.json.Decoder(_Usage).decode
-_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def transcript_in(body: bytes) -> Transcript | None:
     """The object that is the body, None if it is none."""
     try:
         return _read(body)
-    except _ERRORS:
+    except UNREADABLE:
         return None
 
 
@@ -47,7 +47,7 @@ def tokens_in(read: Transcript) -> msgspec.Raw | None:
     """The usage, if it is stated in tokens; seconds are measured here."""
     try:
         usage = _read_usage(read.usage) if is_present(read.usage) else None
-    except _ERRORS:
+    except UNREADABLE:
         return read.usage
     if usage is None or usage.type == "duration":
         return None

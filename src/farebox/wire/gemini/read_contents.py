@@ -12,6 +12,7 @@ from farebox.wire.call import ABSENT, Malformed, MalformedCode, is_present
 from farebox.wire.chat.request import Block, Document, Image, Message, Role, Text, Thinking, ToolResult, ToolUse
 from farebox.wire.gemini.media_types import FilePart, InlinePart, read_file, read_inline
 from farebox.wire.gemini.signatures import read_thought
+from farebox.wire.payloads import UNREADABLE
 
 
 class FunctionCall(msgspec.Struct, frozen=True, gc=False):
@@ -141,7 +142,7 @@ def _said(response: msgspec.Raw) -> tuple[str, bool]:
         return "", False
     try:
         said = _read_said(response)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         said = _Said()
     if said.error is not None and said.output is None:
         return said.error, True

@@ -13,6 +13,7 @@ import msgspec
 
 from farebox.wire.call import raw
 from farebox.wire.gemini.spelling import camel
+from farebox.wire.payloads import UNREADABLE
 
 _decode = msgspec.json.Decoder(float_hook=lambda written: msgspec.Raw(written.encode())).decode
 
@@ -21,7 +22,7 @@ def to_json_schema(written: msgspec.Raw) -> msgspec.Raw:
     """The schema as JSON Schema. Raises nothing: what is no schema is returned as it is."""
     try:
         return raw(_converted(_decode(written)))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return written
 
 

@@ -11,6 +11,7 @@ from farebox.wire.call import ABSENT, Call, is_present, text_field
 from farebox.wire.images.canvas import Canvas, read_canvas
 from farebox.wire.openai_answer import Answer, with_name
 from farebox.wire.output import OutputText
+from farebox.wire.payloads import UNREADABLE
 
 
 class _Image(msgspec.Struct, gc=False):
@@ -41,7 +42,7 @@ def read_answer(body: bytes, call: Call) -> Answer | None:
     """Read an answer; the images are counted and not looked at. None if it is an error or something else."""
     try:
         read = _read_images(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     listed = read.data if read.data is not None else read.images
     if is_present(read.error) or listed is None:

@@ -13,6 +13,7 @@ from farebox.wire.call import ABSENT, Call, Fields, is_present, raw
 from farebox.wire.images.answer import tokens_of, usage_for
 from farebox.wire.images.canvas import PARTIAL_TOKENS
 from farebox.wire.passing import PassingMeter
+from farebox.wire.payloads import UNREADABLE
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -27,7 +28,6 @@ class _Event(msgspec.Struct, gc=False):
 _read_event = msgspec.json.Decoder(_Event).decode
 _read_fields = msgspec.json.Decoder(Fields).decode
 _encode = msgspec.json.Encoder().encode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _STRUCTURE = 2
 """The quotes around base64."""
 
@@ -50,7 +50,7 @@ class ImagesMeter(PassingMeter):
             return b""  # nothing follows the image
         try:
             read = _read_event(payload)
-        except _UNREADABLE:
+        except UNREADABLE:
             return event
         kind = read.type or (name or b"").decode(errors="replace")
         if is_present(read.error) or kind == "error" or kind.endswith(".failed"):
@@ -96,7 +96,7 @@ class ImagesMeter(PassingMeter):
             return {name: raw(count) for name, count in told.items()}
         try:
             return _read_fields(self.usage)
-        except _UNREADABLE:
+        except UNREADABLE:
             return {}
 
 

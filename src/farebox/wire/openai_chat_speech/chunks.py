@@ -11,6 +11,7 @@ import msgspec
 from farebox.wire import openai_chunks
 from farebox.wire.call import ABSENT, is_present
 from farebox.wire.openai_chunks import Stated
+from farebox.wire.payloads import UNREADABLE
 
 
 class Piece(msgspec.Struct, gc=False):
@@ -102,7 +103,7 @@ def read_chunk(payload: bytes) -> Chunk | None:
         return _read_chunk(payload)
     except msgspec.ValidationError:
         return _read_leniently(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 
