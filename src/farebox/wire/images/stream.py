@@ -76,7 +76,10 @@ class ImagesMeter(PassingMeter):
         if charge is None:
             return _event(self._kind, self._end)
         shown = self._shown(counted) | {"cost": raw(charge)}
-        return _event(self._kind, _encode(_read_fields(self._end) | {"usage": raw(shown)}))
+        try:
+            return _event(self._kind, _encode(_read_fields(self._end) | {"usage": raw(shown)}))
+        except UNREADABLE:
+            return _event(self._kind, self._end)  # a name in it is not UTF-8: the image goes as it came
 
     def cut_short(self, charge: str | None, *, counted: Usage | None = None, reason: str = "length") -> bytes:
         """Half an image is none: what was cut ends in an error."""
@@ -101,4 +104,4 @@ class ImagesMeter(PassingMeter):
 
 
 def _event(kind: str, payload: bytes) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), payload)
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), payload.replace(b"\n", b"\ndata: "))

@@ -141,3 +141,10 @@ def test_an_odd_word_beside_an_image_does_not_hide_it(odd: bytes) -> None:
     meter = ImagesMeter(asked)
     assert meter.feed(b'data: {"type":"image_generation.completed","b64_json":"QUFB",%b}\n\n' % odd) == b""
     assert (meter.finished, meter.output.delivered) == (True, 1)
+
+
+def test_an_image_beside_names_that_are_no_text_still_comes() -> None:
+    meter = ImagesMeter(call())
+    end = b'{"type":"image_generation.completed","b64_json":"QUFB","\xff":1}'
+    assert meter.feed(b"data: " + end + b"\n\n") == b""
+    assert meter.finish("0.1") == b"event: image_generation.completed\ndata: " + end + b"\n\n"
