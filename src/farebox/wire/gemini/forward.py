@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
-from farebox.wire.call import PLAIN_BODY, Call, ChannelBody, Fields, raw
+from farebox.wire.call import ABSENT, PLAIN_BODY, Call, ChannelBody, Fields, raw
 from farebox.wire.gemini.address import EMBED, EMBED_MANY, GENERATE, STREAM
+from farebox.wire.payloads import fields_of
 
 CONFIG = "generationConfig"
 LIMIT = "maxOutputTokens"
@@ -61,7 +62,7 @@ def _limit(call: Call, output_limit: int | None, changes: Fields) -> None:
         limits.append(msgspec.json.decode(laid[LIMIT], type=int))
     if not laid and (not limits or min(limits) == call.output_limit):
         return
-    config = _decode_fields(call.fields[CONFIG]) if CONFIG in call.fields else {}
+    config = fields_of(call.fields.get(CONFIG, ABSENT)) or {}  # `null` is none
     config |= laid
     if limits:
         config[LIMIT] = raw(min(limits))
