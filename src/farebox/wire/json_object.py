@@ -72,6 +72,15 @@ def read_as(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T | 
         return _invalid("The body is not valid JSON.")
 
 
+def read_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[Fields, T] | Malformed:
+    """The fields of a body as written, and what `decoder` makes of it."""
+    fields = read_object(body)
+    if isinstance(fields, Malformed):
+        return fields
+    wanted = read_as(body, decoder)
+    return wanted if isinstance(wanted, Malformed) else (fields, wanted)
+
+
 def _wrong_type(text: str) -> Malformed:
     match = _PATH.search(text)
     path = match.group(1) if match else ""

@@ -26,7 +26,7 @@ from farebox.wire.call import (
     is_set,
     text_field,
 )
-from farebox.wire.json_object import read_as, read_object
+from farebox.wire.json_object import read_body
 from farebox.wire.price_fields import OPENAI_COMPLETIONS, read_service_tier, refuse_fields, refused_names
 
 DEFAULT_LIMIT = 16
@@ -60,12 +60,10 @@ _REFUSED = refused_names(OPENAI_COMPLETIONS)
 
 def parse(body: bytes) -> Call | Malformed:
     """Read a text completion request of at most 32 MB. Never raises."""
-    fields = read_object(body)
-    if isinstance(fields, Malformed):
-        return fields
-    wanted = read_as(body, _body)
-    if isinstance(wanted, Malformed):
-        return wanted
+    read = read_body(body, _body)
+    if isinstance(read, Malformed):
+        return read
+    fields, wanted = read
     return refuse_fields(fields, _REFUSED) or _refuse(wanted) or _call(body, fields, wanted)
 
 

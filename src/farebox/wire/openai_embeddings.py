@@ -13,7 +13,7 @@ import msgspec
 
 from farebox.tariff.meters import TOKENS, Meter
 from farebox.wire.call import MAX_MODEL_LENGTH, TEMPLATE_TOKENS, Call, Fields, Malformed, MalformedCode
-from farebox.wire.json_object import read_as, read_object
+from farebox.wire.json_object import read_body
 from farebox.wire.price_fields import OPENAI_EMBEDDINGS, read_service_tier, refuse_fields, refused_names
 
 MAX_INPUTS = 2048
@@ -38,12 +38,10 @@ _FORMATS = (None, "float", "base64")
 
 def parse(body: bytes) -> Call | Malformed:
     """Read an embeddings request of at most 32 MB. Never raises."""
-    fields = read_object(body)
-    if isinstance(fields, Malformed):
-        return fields
-    wanted = read_as(body, _body)
-    if isinstance(wanted, Malformed):
-        return wanted
+    read = read_body(body, _body)
+    if isinstance(read, Malformed):
+        return read
+    fields, wanted = read
     return refuse_fields(fields, _REFUSED) or _refuse_input(wanted) or _call(body, fields, wanted)
 
 

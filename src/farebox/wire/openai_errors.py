@@ -16,7 +16,6 @@ from farebox.wire.payloads import UNREADABLE
 
 MAX_MESSAGE = 500
 MAX_READ_BYTES = 64 * 1024
-MAX_NAME = 64
 HIDDEN = "[removed]"
 
 _read_json = msgspec.json.Decoder(float_hook=str).decode

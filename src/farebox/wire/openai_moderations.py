@@ -12,7 +12,7 @@ import msgspec
 
 from farebox.tariff.meters import TOKENS, Meter
 from farebox.wire.call import ABSENT, MAX_MODEL_LENGTH, TEMPLATE_TOKENS, Call, Malformed, MalformedCode, is_present
-from farebox.wire.json_object import read_as, read_object
+from farebox.wire.json_object import read_body
 from farebox.wire.media import MediaBounds, Part
 from farebox.wire.openai_answer import Answer, with_name
 from farebox.wire.output import OutputText
@@ -45,12 +45,10 @@ _PARTS = ("text", "image_url")
 
 def parse(body: bytes) -> Call | Malformed:
     """Read a moderation request of at most 32 MB. Never raises."""
-    fields = read_object(body)
-    if isinstance(fields, Malformed):
-        return fields
-    wanted = read_as(body, _body)
-    if isinstance(wanted, Malformed):
-        return wanted
+    read = read_body(body, _body)
+    if isinstance(read, Malformed):
+        return read
+    fields, wanted = read
     refusal = refuse_fields(fields, _REFUSED) or _refuse_input(wanted)
     if refusal is not None:
         return refusal

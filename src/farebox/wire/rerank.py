@@ -23,7 +23,7 @@ from farebox.wire.call import (
     is_present,
     raw,
 )
-from farebox.wire.json_object import read_as, read_object
+from farebox.wire.json_object import read_body
 from farebox.wire.openai_answer import Answer, with_name
 from farebox.wire.output import OutputText
 from farebox.wire.payloads import UNREADABLE
@@ -69,12 +69,10 @@ _MEDIA = frozenset({"image", "image_url", "video", "video_url", "audio"})
 
 def parse(body: bytes) -> Call | Malformed:
     """Read a rerank request of at most 32 MB. Never raises."""
-    fields = read_object(body)
-    if isinstance(fields, Malformed):
-        return fields
-    wanted = read_as(body, _body)
-    if isinstance(wanted, Malformed):
-        return wanted
+    read = read_body(body, _body)
+    if isinstance(read, Malformed):
+        return read
+    fields, wanted = read
     return refuse_fields(fields, _REFUSED) or _refuse(wanted) or _call(body, fields, wanted)
 
 

@@ -28,7 +28,7 @@ from farebox.wire.call import (
     MalformedCode,
     is_present,
 )
-from farebox.wire.json_object import read_as, read_object
+from farebox.wire.json_object import read_body
 from farebox.wire.media import CacheMark
 from farebox.wire.price_fields import refuse_fields, refused_names
 
@@ -85,12 +85,10 @@ def parse(body: bytes) -> Call | Malformed:
 
 def parse_input(body: bytes) -> Call | Malformed:
     """Read a request whose tokens are to be counted: the same, but no answer is asked for, nor a limit needed."""
-    fields = read_object(body)
-    if isinstance(fields, Malformed):
-        return fields
-    wanted = read_as(body, _body)
-    if isinstance(wanted, Malformed):
-        return wanted
+    read = read_body(body, _body)
+    if isinstance(read, Malformed):
+        return read
+    fields, wanted = read
     refusal = refuse_fields(fields, _REFUSED) or _refuse_values(wanted) or refuse_tools(wanted.tools or ())
     if refusal is not None:
         return refusal

@@ -26,7 +26,7 @@ from farebox.wire.call import (
     is_present,
     is_set,
 )
-from farebox.wire.json_object import read_as, read_object
+from farebox.wire.json_object import read_as, read_body
 from farebox.wire.media import CacheMark, MediaBounds, is_long
 from farebox.wire.price_fields import Treatment, read_service_tier, refuse_fields, refused_names
 from farebox.wire.responses.items import STICKY_CHARACTERS, Bounded, InnerTool, bound_items, runs_elsewhere
@@ -80,12 +80,10 @@ _REFUSED = refused_names(RESPONSES)
 
 def parse(body: bytes) -> Call | Malformed:
     """Read a Responses request of at most 32 MB. Never raises."""
-    fields = read_object(body)
-    if isinstance(fields, Malformed):
-        return fields
-    wanted = read_as(body, _body)
-    if isinstance(wanted, Malformed):
-        return wanted
+    read = read_body(body, _body)
+    if isinstance(read, Malformed):
+        return read
+    fields, wanted = read
     refusal = refuse_fields(fields, _REFUSED) or _refuse(fields, wanted)
     if refusal is not None:
         return refusal
