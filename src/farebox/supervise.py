@@ -24,6 +24,7 @@ from farebox.faults import SetupFault
 
 READY = b"ready\n"
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 30.0
+START_TRIES = 5
 WELL_S = 60.0
 """A worker that lived this long was well: its next death is a first one."""
 
@@ -64,8 +65,9 @@ class Supervisor:
 
     async def start(self) -> None:
         """Start every worker and wait until all serve. Raises `SetupFault` when one cannot; it has said why."""
-        children = [await self._launch(slot) for slot in range(self._count)]
-        well = await asyncio.gather(*(child.ready() for child in children))
+        for slot in range(self._count):
+            await self._launch(slot)
+        well = await asyncio.gather(*(self._serves(slot) for slot in range(self._count)))
         if not all(well):
             await self.stop(within_s=5)
             raise SetupFault("A worker did not start; what it said stands above.")
@@ -110,6 +112,20 @@ class Supervisor:
             child = await self._launch(slot)
             if await child.ready():
                 log.warning("a worker serves again", worker=slot, process_id=child.program.pid)
+
+    async def _serves(self, slot: int) -> bool:
+        """Wait until a worker serves. One that was killed meanwhile is started again; one that gave up is not."""
+        for _ in range(START_TRIES):
+            child = self._children[slot]
+            if await child.ready():
+                return True
+            code = await child.program.wait()
+            if code >= 0 or self._stopping.is_set():
+                return False
+            child.writer.close()
+            log.error("a worker was killed as it started", worker=slot, exit_code=code)
+            await self._launch(slot)
+        return False
 
     async def _stopped_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):

@@ -76,6 +76,16 @@ async def test_a_worker_that_cannot_start_is_a_fault_and_leaves_nobody_behind(tm
     assert not any(alive(pid) for pid in pids(tmp_path))
 
 
+async def test_a_worker_that_is_killed_as_it_starts_is_started_again(tmp_path: Path) -> None:
+    """By the kernel when memory is short, for one: the others serve, and so will this one."""
+    killed = "os.kill(os.getpid(), 9) if orders[0] == 'worker-1-2' else lifeline.ready()"
+    supervisor = Supervisor(command(WORKER.replace("lifeline.ready()", killed)), orders_for(tmp_path), count=2)
+    await supervisor.start()
+    assert names(tmp_path) == ["worker-0-1", "worker-1-2", "worker-1-3"]
+    await supervisor.stop(within_s=5)
+    assert not any(alive(pid) for pid in pids(tmp_path))
+
+
 async def test_a_worker_that_does_not_end_is_killed(tmp_path: Path) -> None:
     code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WORKER
     supervisor = Supervisor(command(code), orders_for(tmp_path), count=1)

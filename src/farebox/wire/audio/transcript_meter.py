@@ -22,18 +22,21 @@ _DONE = "transcript.text.done"
 class TranscriptMeter(PassingMeter):
     """One stream of a transcript."""
 
-    __slots__ = ("_end", "_text", "_whole")
+    __slots__ = ("_began", "_end", "_text", "_whole")
 
     def __init__(self) -> None:
         super().__init__()
+        self._began = False
+        """The first byte of an answer tells which of the two it is; what follows does not."""
         self._end: dict[str, Any] = {}
         self._text: list[str] = []
         self._whole: bytearray | None = None
         """What came of an answer that is no stream."""
 
     def feed(self, data: bytes) -> bytes:
-        if self._whole is None and not self.output.seen and not self._text and data.lstrip()[:1] == b"{":
-            self._whole = bytearray()
+        if not self._began and (first := data.lstrip()[:1]):
+            self._began = True
+            self._whole = bytearray() if first == b"{" else None
         if self._whole is None:
             return super().feed(data)
         self._whole += data
