@@ -94,7 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Row("What is charged when an upstream dies mid-answer: nothing, or what was produced."),
     ] = "none"
     hold_ttl_s: Annotated[Count, Row("Hard deadline of a request's hold, in database time.")] = 3600
-    commit_gap_ms: Annotated[Amount, Row("Least time between two commits of the ledger under load.")] = 2
+    commit_gap_ms: Annotated[Amount, Row("Least time between two commits of the ledger under load.")] = 0
 
     body_limit_bytes: Annotated[Count, Row("Largest request body.")] = 32 * 1024 * 1024
     max_connections: Annotated[Count, Row("Client connections open at once, per worker.")] = 4096

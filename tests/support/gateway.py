@@ -70,7 +70,7 @@ class Gateway:
 
     def __init__(self, dsn: str, settings: Mapping[str, object]) -> None:
         self._folder = tempfile.mkdtemp(prefix="farebox-gateway-")
-        given = {"data_dir": self._folder, "database_url": dsn, "allow_private_upstreams": "true", "commit_gap_ms": "0"}
+        given = {"data_dir": self._folder, "database_url": dsn, "allow_private_upstreams": "true"}
         self._settings = load_settings({**given, **settings}, environment={})
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._listener.getsockname()[1]

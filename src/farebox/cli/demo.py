@@ -132,7 +132,7 @@ def _prove(before: str, after: str, done: Sequence[Any], report: AuditReport) ->
 def _settings(data_dir: Path | None, host: str, port: int | None) -> Settings:
     """The demo's own: it never touches the database or the settings of an installation."""
     folder = data_dir or default_data_dir() / "demo"
-    flags = {"data_dir": str(folder), "host": host, "log_level": "error", "commit_gap_ms": "0"}
+    flags = {"data_dir": str(folder), "host": host, "log_level": "error"}
     return load_settings({**flags, "port": None if port is None else str(port)}, environment={})
 
 
