@@ -144,6 +144,8 @@ class Upstreams:
         spoken = job.prepared.priced.spoken
         if all(is_native(dialect, name) for name in spoken):
             return offers, ()
+        if len(spoken) == 1:
+            return (), offers  # before admission it was seen that the call can be said there
         native = tuple([name for name in offers if is_native(dialect, dialect_of(name))])
         call = job.prepared.call
         able = {name for name in spoken if objection_to(dialect, call, frozenset({name})) is None}
